@@ -1,0 +1,61 @@
+"""Everything that gilscope raises on purpose.
+
+A message says what failed, why, and what to do next; the command line prints it as it is, without a
+traceback, and ends with the error's exit code.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GilscopeError(Exception):
+    """Base of all errors meant for the user: the run itself failed (exit code 1)."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.message if self.remedy is None else f"{self.message}\n  -> {self.remedy}"
+
+
+class UsageError(GilscopeError):
+    """What the user typed cannot be done as it stands (exit code 2)."""
+
+    exit_code = 2
+
+
+class TargetError(UsageError):
+    """The user's function cannot be found, loaded or called with these arguments."""
+
+
+class ParameterError(UsageError):
+    """A workload's parameter is unknown, of the wrong type or out of bounds."""
+
+
+class BackendUnavailableError(GilscopeError):
+    """The backend cannot run on this Python, or cannot run this workload."""
+
+
+class BackendFailedError(GilscopeError):
+    """The backend's pool broke while it held the request."""
+
+
+class ServiceError(GilscopeError):
+    """The service did not start, did not answer or died."""
+
+
+class LoadError(GilscopeError):
+    """The load generator did not start, did not finish or died."""
+
+
+class CaptureError(GilscopeError):
+    """A profiler could not capture stacks."""
+
+
+class RunFileError(UsageError):
+    """A run's folder cannot be written, or what is in it cannot be read."""

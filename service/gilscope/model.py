@@ -1,0 +1,342 @@
+"""The facts of a run: frozen, without I/O and without a clock. Units are in the names.
+
+A *workload* is tried on every *backend*: one such try, in a fresh service process, is a *trial*. Every
+backend tried once, in shuffled order, is a *block*; all blocks of a comparison are a *run*. What a run
+concludes about a workload is a *verdict*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+SCHEMA = 1
+"""Version of ``run.json``. A file with a higher number is refused, never guessed at."""
+
+
+class BackendName(StrEnum):
+    """A way to run a workload; the value is the label, the URL part and the command-line word."""
+
+    ASYNCIO = "asyncio"
+    THREADS = "threads"
+    PROCESSES = "processes"
+    INTERPRETERS = "interpreters"
+
+
+SIMPLEST_FIRST = (
+    BackendName.ASYNCIO,
+    BackendName.THREADS,
+    BackendName.INTERPRETERS,
+    BackendName.PROCESSES,
+)
+"""The order in which a tie is resolved: what has fewer moving parts comes first."""
+
+BASELINE = BackendName.ASYNCIO
+"""Ratios are against this backend unless said otherwise."""
+
+
+class LoadKind(StrEnum):
+    """Closed loop: users wait for their answer. Open loop: arrivals do not."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+
+
+class FlameKind(StrEnum):
+    """Stacks that hold the GIL, stacks that wait for it, and all stacks of the wall clock."""
+
+    HOLDING = "holding"
+    WAITING = "waiting"
+    WALL = "wall"
+
+
+class Interval(NamedTuple):
+    """A figure with its 95 % confidence interval."""
+
+    low: float
+    mid: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The load of a trial. ``users`` counts closed-loop users, ``rate`` open-loop arrivals per second."""
+
+    kind: LoadKind
+    users: int | None
+    rate: float | None
+    seconds: float
+    warmup_seconds: float
+    probe_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A workload with its arguments, and the backends that cannot run it, each with the reason."""
+
+    workload: str
+    reference: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    excluded: Mapping[BackendName, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was asked for; with ``seed`` it fixes the order of every trial.
+
+    ``pool_size`` is None where each pool takes its own default; ``profile_seconds`` is 0 where no
+    profiles were asked for.
+    """
+
+    targets: tuple[Target, ...]
+    backends: tuple[BackendName, ...]
+    load: Load
+    blocks: int
+    seed: int
+    pool_size: int | None
+    profile_seconds: float
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """A warning as data: shown beside the figure that it qualifies, with what to do about it."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Exact quantiles of raw latencies, in milliseconds."""
+
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeLatency:
+    """What the neighbours felt: ``/ping`` answers, timed from when each ping was due, in milliseconds."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """Where the mean request's time went, in milliseconds.
+
+    ``outside`` (client, network, waiting for the event loop to accept), ``queue`` (handed over, not begun),
+    ``run`` (inside the function: ``cpu`` of it on a core), ``return_`` (done, not yet back on the loop) add
+    up to the client's mean latency. ``gil_wait``, ``runqueue`` and ``blocked`` split ``run - cpu`` and are
+    None where nothing measured them.
+    """
+
+    outside: float
+    queue: float
+    run: float
+    cpu: float
+    return_: float
+    gil_wait: float | None = None
+    runqueue: float | None = None
+    blocked: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GilWaitShare:
+    """Share of wall time spent waiting for the GIL, 0 to 1, for the loop's thread and for the workers."""
+
+    loop: float
+    worker: float
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorLoad:
+    """How busy the load generator itself was: shares of one core, and the lag of its own dispatch."""
+
+    cpu_share: float
+    runqueue_share: float
+    dispatch_lag_p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One workload on one backend under one load, in a fresh service process.
+
+    ``requests`` counts answers that succeeded within the window, ``errors`` those that failed;
+    ``probes_due`` and ``probes_answered`` do the same for the pings. ``cpu_cores`` and ``memory_mb`` are of
+    the service and its children. ``samples`` names the file of raw latencies inside the run's folder.
+    ``first_error`` is the first failure as it was reported, traceback included. ``valid`` is False where the
+    figures must not decide anything.
+    """
+
+    workload: str
+    backend: BackendName
+    block: int
+    python: str
+    load: Load
+    requests: int
+    errors: int
+    throughput_rps: float
+    latency_ms: Latency | None
+    probe_latency_ms: ProbeLatency | None
+    anatomy_ms: Anatomy | None
+    gil_wait_share: GilWaitShare | None
+    cpu_cores: float | None
+    memory_mb: float | None
+    probes_due: int
+    probes_answered: int
+    generator: GeneratorLoad | None
+    samples: str | None
+    first_error: str | None = None
+    warnings: tuple[Caution, ...] = ()
+    valid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Flame:
+    """One captured graph. ``path`` is its stem in the run's folder, to which the suffixes are added.
+
+    ``samples`` counts stacks seen, ``lost`` those that the profiler failed to read; ``notes`` say what the
+    graph cannot show.
+    """
+
+    workload: str
+    backend: BackendName
+    kind: FlameKind
+    path: str
+    source: str
+    rate_hz: int
+    seconds: float
+    samples: int
+    lost: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the run concludes about one workload.
+
+    ``winner`` is None for a tie, and then ``ties`` lists the backends among which the evidence shows no
+    difference; ``recommended`` is the winner, or the simplest of the tied. ``conclusive`` says whether there
+    is a winner. ``reason`` is one sentence with its numbers, ``caveats`` what a reader must know before
+    acting on it. Ratios are against ``baseline``, which is :data:`BASELINE` wherever that was measured.
+    """
+
+    workload: str
+    winner: BackendName | None
+    recommended: BackendName | None
+    ties: tuple[BackendName, ...]
+    conclusive: bool
+    reason: str
+    caveats: tuple[str, ...] = ()
+    throughput_rps: Mapping[BackendName, Interval] = field(default_factory=dict)
+    p99_ms: Mapping[BackendName, Interval] = field(default_factory=dict)
+    probe_p99_ms: Mapping[BackendName, Interval] = field(default_factory=dict)
+    throughput_ratio: Mapping[BackendName, Interval] = field(default_factory=dict)
+    p99_ratio: Mapping[BackendName, Interval] = field(default_factory=dict)
+    probe_p99_ratio: Mapping[BackendName, Interval] = field(default_factory=dict)
+    baseline: BackendName = BASELINE
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine that a run was made on. ``memory_mb`` is the machine's total."""
+
+    system: str
+    cpu: str
+    cores: int
+    memory_mb: int
+    python: str
+    start_method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the run's own wall time went: under load, under the profiler, and everything else."""
+
+    total_s: float = 0.0
+    load_s: float = 0.0
+    profiling_s: float = 0.0
+
+    @property
+    def useful_share(self) -> float:
+        """Share of the wall time that was load or profiling, 0 to 1 (0 for an empty run)."""
+        return (self.load_s + self.profiling_s) / self.total_s if self.total_s else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All trials of one comparison, with the machine they ran on. ``complete`` is False until the last one."""
+
+    gilscope: str
+    name: str
+    started_at: str
+    machine: Machine
+    plan: Plan
+    trials: tuple[Trial, ...] = ()
+    flames: tuple[Flame, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    timing: Timing = Timing()
+    complete: bool = False
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSamples:
+    """Successful work requests of one window, a column each, equally long, in the order they finished.
+
+    ``done_s`` counts from the window's start. ``latency_ms`` is the client's; the others are the service's
+    own stamps of the same request (``total_ms`` from accepted to answered).
+    """
+
+    done_s: Sequence[float]
+    latency_ms: Sequence[float]
+    queue_ms: Sequence[float]
+    run_ms: Sequence[float]
+    cpu_ms: Sequence[float]
+    return_ms: Sequence[float]
+    total_ms: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSamples:
+    """Answered pings of one window: when each was due (from the window's start) and how long it took from then."""
+
+    due_s: Sequence[float]
+    latency_ms: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Raw observations of one trial's measured window."""
+
+    window_s: float
+    work: WorkSamples
+    probe: ProbeSamples
+
+
+Stack = tuple[str, ...]
+"""A call stack, outermost frame first."""
+
+Folded = Mapping[Stack, float]
+"""Stacks with their weights (samples)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A run with all that was kept of it: what verdicts and reports are made from.
+
+    ``samples`` is keyed by :attr:`Trial.samples`, ``stacks`` by :attr:`Flame.path`.
+    """
+
+    run: Run
+    samples: Mapping[str, Samples] = field(default_factory=dict)
+    stacks: Mapping[str, Folded] = field(default_factory=dict)
