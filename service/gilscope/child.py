@@ -1,0 +1,156 @@
+"""Child processes of ours: they speak JSON lines and end when their standard input does.
+
+Every child runs in a session of its own, so that Ctrl-C reaches only us and we can end a child with all of
+its own children. Standard error is kept in a file and quoted when something goes wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from gilscope.errors import GilscopeError
+
+STOP_GRACE_S = 3.0
+_QUOTED_LINES = 12
+
+
+def module_command(module: str, *arguments: str, python: str | None = None) -> list[str]:
+    """Return the command that runs one of our modules, the current folder kept off its import path."""
+    return [python or sys.executable, "-P", "-m", module, *arguments]
+
+
+class Child:
+    """A running child process; use as a context manager, so that it is stopped on every path."""
+
+    def __init__(
+        self, command: Sequence[str], *, failure: type[GilscopeError], env: Mapping[str, str] | None = None
+    ) -> None:
+        """Start ``command``; whatever goes wrong with it is raised as ``failure``."""
+        self._failure = failure
+        self._pending = b""
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop()
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                start_new_session=True,
+                env=None if env is None else {**os.environ, **env},
+            )
+        except OSError as problem:
+            self._stderr.close()
+            raise failure(f"cannot start {command[0]}: {problem.strerror}") from problem
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def receive(self, timeout_s: float) -> dict[str, object]:
+        """Return the next JSON object that the child prints.
+
+        Raises:
+            GilscopeError: of the kind given at the start; the child ended, or was silent for too long.
+        """
+        assert self._process.stdout is not None
+        descriptor, deadline = self._process.stdout.fileno(), time.monotonic() + timeout_s
+        while True:
+            line, newline, rest = self._pending.partition(b"\n")
+            if newline:
+                self._pending = rest
+                return self._decode(line)
+            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise self._failure(self._explain(f"did not answer within {timeout_s:.0f} s"))
+            chunk = os.read(descriptor, 65_536)
+            if not chunk:
+                raise self._failure(self._explain(f"ended with exit code {self._process.wait()}"))
+            self._pending += chunk
+
+    def _decode(self, line: bytes) -> dict[str, object]:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            raise self._failure(self._explain(f"printed {line[:80]!r}, not a message"))
+        return message
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send one JSON object.
+
+        Raises:
+            GilscopeError: of the kind given at the start; the child has ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise self._failure(self._explain("has ended")) from None
+
+    def alive(self) -> bool:
+        """Whether the child still runs."""
+        return self._process.poll() is None
+
+    def require_alive(self) -> None:
+        """Check that the child still runs.
+
+        Raises:
+            GilscopeError: of the kind given at the start; it has ended, with its last words.
+        """
+        if not self.alive():
+            raise self._failure(self._explain(f"ended with exit code {self._process.returncode}"))
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the child by closing its input; after ``grace_s`` seconds, kill it with all its children."""
+        with contextlib.suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self._kill_group()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+            self._stderr.close()
+
+    def _kill_group(self) -> None:
+        """Kill what is left of the child's session: itself, or children that it did not end."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _explain(self, what: str) -> str:
+        lines = list(self._last_words())
+        quoted = "".join(f"\n  | {line}" for line in lines)
+        command = (
+            " ".join(str(part) for part in self._process.args) if isinstance(self._process.args, list) else ""
+        )
+        return f"{command} {what}{quoted}"
+
+    def _last_words(self) -> Iterator[str]:
+        self._stderr.seek(0)
+        yield from self._stderr.read().decode(errors="replace").splitlines()[-_QUOTED_LINES:]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
