@@ -1,0 +1,1 @@
+"""Built-in work, and the loader of the user's own function."""
