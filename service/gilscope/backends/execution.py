@@ -1,0 +1,106 @@
+"""Running one call where it runs, with stamps: the only code of ours inside a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import traceback
+from collections.abc import Coroutine, Generator, Mapping
+from time import monotonic_ns, thread_time_ns
+from typing import TYPE_CHECKING, Any, cast
+
+from gilscope.backends.base import Failure, Outcome
+from gilscope.workloads.importing import load
+
+if TYPE_CHECKING:
+    from gilscope.workloads.base import FunctionRef
+
+_local = threading.local()
+
+
+def execute(
+    function: FunctionRef,
+    arguments: Mapping[str, object],
+    is_async: bool = False,  # noqa: FBT001, FBT002  executors pass by position
+) -> Outcome:
+    """Call ``function`` in this thread; a coroutine function gets an event loop that this thread keeps."""
+    call = load(function)
+    cpu_ns = thread_time_ns()
+    started_ns = monotonic_ns()
+    result, failure = None, None
+    try:
+        result = call(**arguments)
+        if is_async:
+            result = _own_loop().run_until_complete(cast("Coroutine[Any, Any, object]", result))
+    except (Exception, SystemExit, asyncio.CancelledError) as problem:  # noqa: BLE001  the user's outcome
+        failure = describe(problem)
+    finished_ns = monotonic_ns()
+    return Outcome(result, failure, started_ns, finished_ns, thread_time_ns() - cpu_ns)
+
+
+async def execute_on_loop(
+    function: FunctionRef, arguments: Mapping[str, object], *, is_async: bool = False
+) -> Outcome:
+    """Call ``function`` on the running loop; a coroutine is awaited, and only its own steps count as CPU."""
+    if not is_async:
+        return execute(function, arguments)
+    started_ns = monotonic_ns()
+    result, failure = None, None
+    steps = TimedSteps(load(function)(**arguments))  # type: ignore[arg-type]
+    try:
+        result = await steps
+    except (Exception, SystemExit) as problem:  # noqa: BLE001  the user's outcome
+        failure = describe(problem)
+    return Outcome(result, failure, started_ns, monotonic_ns(), steps.cpu_ns)
+
+
+class TimedSteps:
+    """Awaits a coroutine and adds up the thread's CPU time over its steps alone (PEP 492's protocol)."""
+
+    __slots__ = ("_coroutine", "cpu_ns")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        self._coroutine = coroutine
+        self.cpu_ns = 0
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        """Step the coroutine, passing on what it yields and what is sent or thrown into it."""
+        step, value = self._coroutine.send, None
+        while True:
+            begun_ns = thread_time_ns()
+            try:
+                yielded = step(value)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                self.cpu_ns += thread_time_ns() - begun_ns
+            try:
+                value, step = (yield yielded), self._coroutine.send
+            except GeneratorExit:
+                self._coroutine.close()
+                raise
+            except BaseException as thrown:  # noqa: BLE001  cancellation is thrown in, and must go on inwards
+                value, step = thrown, self._coroutine.throw
+
+
+def describe(problem: BaseException) -> Failure:
+    """Turn an exception into text, its traceback without the frames of this module."""
+    inner = problem.__traceback__.tb_next if problem.__traceback__ else None
+    text = "".join(traceback.format_exception(type(problem), problem, inner))
+    return Failure(type(problem).__name__, str(problem), text)
+
+
+class _OwnLoop:
+    """An event loop that lives as long as its thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+
+    def __del__(self) -> None:
+        self.loop.close()
+
+
+def _own_loop() -> asyncio.AbstractEventLoop:
+    if not hasattr(_local, "own"):
+        _local.own = _OwnLoop()
+    return _local.own.loop  # type: ignore[no-any-return]
