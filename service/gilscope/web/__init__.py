@@ -1,0 +1,1 @@
+"""The aiohttp service that runs a workload on every backend."""

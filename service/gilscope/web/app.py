@@ -1,0 +1,69 @@
+"""The aiohttp application: workloads, run in every way, behind one URL scheme."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+
+from gilscope.backends.table import BACKENDS
+from gilscope.web import handlers
+from gilscope.web.config import ServiceConfig
+from gilscope.web.metrics import ServiceMetrics
+from gilscope.web.problems import problems
+from gilscope.web.service import SERVICE, Service
+from gilscope.web.work import WorkRoute
+from gilscope.workloads.base import Surroundings
+from gilscope.workloads.http_fetch import close_session
+from gilscope.workloads.upstream_process import running_upstream
+
+
+def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> web.Application:
+    """Return the application; nothing runs before its startup."""
+    app = web.Application(middlewares=[problems])
+    app[SERVICE] = Service(config, metrics or ServiceMetrics())
+    app.cleanup_ctx.append(_running)
+    app.router.add_get("/work/{workload}/{backend}", handlers.work)
+    app.router.add_get("/ping", handlers.ping)
+    app.router.add_get("/healthz", handlers.healthz)
+    app.router.add_get("/readyz", handlers.readyz)
+    app.router.add_get("/workloads", handlers.workloads)
+    app.router.add_get("/backends", handlers.backends)
+    return app
+
+
+async def _running(app: web.Application) -> AsyncIterator[None]:
+    """Run pools, upstream and scratch folder for as long as the application runs."""
+    service = app[SERVICE]
+    async with contextlib.AsyncExitStack() as stack:
+        surroundings = await _surroundings(service.config, stack)
+        for name, workers in service.config.workers().items():
+            backend = BACKENDS[name].create(workers)
+            stack.push_async_callback(backend.stop)
+            await backend.start(service.config.workloads)
+            service.backends[name] = backend
+        stack.push_async_callback(close_session)
+        for workload in service.config.workloads:
+            for name, backend in service.backends.items():
+                children = service.metrics.route(workload.name, name)
+                route = WorkRoute(workload, name, backend, children, service.in_flight, surroundings)
+                await route.prepare("", {})
+                service.routes[workload.name, name] = route
+        service.metrics.watch(service.backends, service.in_flight)
+        service.ready = True
+        yield
+        service.ready = False
+
+
+async def _surroundings(config: ServiceConfig, stack: contextlib.AsyncExitStack) -> Surroundings:
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gilscope-"))
+    upstream_url = config.upstream_url
+    if upstream_url is None and any(workload.needs_upstream for workload in config.workloads):
+        upstream = running_upstream()
+        upstream_url = await asyncio.to_thread(upstream.__enter__)
+        stack.push(upstream.__exit__)
+    return Surroundings(upstream_url, Path(scratch))

@@ -1,0 +1,31 @@
+"""What a service is made of: known before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gilscope.backends.table import BACKENDS
+from gilscope.model import BackendName
+from gilscope.workloads.base import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """The workloads and backends of a service.
+
+    ``pool_size`` is the number of workers of each pool, None for each backend's default. ``upstream_url``
+    names an upstream that runs already; where it is None and a workload needs one, the service starts it.
+    """
+
+    workloads: tuple[Workload, ...]
+    backends: tuple[BackendName, ...]
+    pool_size: int | None = None
+    upstream_url: str | None = None
+
+    def workers(self) -> Mapping[BackendName, int]:
+        """Return how many workers each backend gets."""
+        return {
+            name: 1 if name is BackendName.ASYNCIO else self.pool_size or BACKENDS[name].default_workers()
+            for name in self.backends
+        }

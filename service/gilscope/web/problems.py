@@ -1,0 +1,44 @@
+"""Errors as RFC 9457 problem documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from aiohttp import web
+
+from gilscope.errors import BackendFailedError, BackendUnavailableError, ParameterError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def problem(
+    status: HTTPStatus, detail: str, *, retry_after_s: int | None = None, **extra: object
+) -> web.Response:
+    """Return a problem document; ``extra`` members stand beside the standard ones."""
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **extra}
+    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    return web.Response(
+        body=json.dumps(body).encode(),
+        status=status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error as a problem document."""
+    try:
+        return await handler(request)
+    except ParameterError as error:
+        return problem(HTTPStatus.BAD_REQUEST, str(error))
+    except BackendUnavailableError as error:
+        return problem(HTTPStatus.NOT_IMPLEMENTED, str(error))
+    except BackendFailedError as error:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after_s=1)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        return problem(HTTPStatus(error.status), error.text or error.reason)

@@ -1,0 +1,139 @@
+"""One workload on one backend, as a route: call, stamp, count."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from time import monotonic_ns
+from typing import NamedTuple
+
+from aiohttp import web
+
+from gilscope.backends.base import Backend, Failure, Outcome
+from gilscope.model import BackendName
+from gilscope.web.metrics import RouteMetrics
+from gilscope.web.presenting import presentable
+from gilscope.web.problems import problem
+from gilscope.workloads.base import Surroundings, Workload
+
+MAX_KEPT_ARGUMENTS = 64
+
+
+class Stages(NamedTuple):
+    """A request's stages in milliseconds; ``queue``, ``run`` and ``return_`` lie within ``total``."""
+
+    queue: float
+    run: float
+    cpu: float
+    return_: float
+    total: float
+
+    @classmethod
+    def of(cls, accepted_ns: int, submitted_ns: int, outcome: Outcome, returned_ns: int) -> Stages:
+        """Derive the stages from the service's and the worker's stamps."""
+        return cls(
+            (outcome.started_ns - submitted_ns) / 1e6,
+            (outcome.finished_ns - outcome.started_ns) / 1e6,
+            outcome.cpu_ns / 1e6,
+            (returned_ns - outcome.finished_ns) / 1e6,
+            (returned_ns - accepted_ns) / 1e6,
+        )
+
+    def as_json(self) -> dict[str, float]:
+        """Return the stages under their public names."""
+        return dict(zip(("queue", "run", "cpu", "return", "total"), self, strict=True))
+
+    def as_server_timing(self) -> str:
+        """Return the value of a ``Server-Timing`` header (W3C, durations in milliseconds)."""
+        return (
+            f"queue;dur={self.queue:.6f}, run;dur={self.run:.6f}, cpu;dur={self.cpu:.6f}, "
+            f"return;dur={self.return_:.6f}, total;dur={self.total:.6f}"
+        )
+
+
+class WorkRoute:
+    """Answers work requests of one workload on one backend."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        name: BackendName,
+        backend: Backend,
+        metrics: RouteMetrics,
+        in_flight: dict[BackendName, int],
+        surroundings: Surroundings,
+    ) -> None:
+        self._workload = workload
+        self._name = name
+        self._backend = backend
+        self._metrics = metrics
+        self._in_flight = in_flight
+        self._surroundings = surroundings
+        self._arguments: dict[str, dict[str, object]] = {}
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Run the workload and answer with its result and its stages.
+
+        Raises:
+            ParameterError: the query is not what the workload takes.
+            BackendFailedError: the backend could not run it.
+        """
+        accepted_ns = monotonic_ns()
+        query = request.rel_url.raw_query_string
+        arguments = self._arguments.get(query)
+        if arguments is None:
+            arguments = await self.prepare(query, request.query)
+        submitted_ns = monotonic_ns()
+        self._in_flight[self._name] += 1
+        try:
+            outcome = await self._backend.run(self._workload, arguments)
+        finally:
+            self._in_flight[self._name] -= 1
+        stages = Stages.of(accepted_ns, submitted_ns, outcome, monotonic_ns())
+        self._observe(outcome, stages)
+        if outcome.failure is not None:
+            return self._failed(outcome.failure)
+        return self._succeeded(outcome.result, stages)
+
+    async def prepare(self, query: str, given: Mapping[str, str]) -> dict[str, object]:
+        """Validate a query once and prepare the function's arguments off the loop; keep the latest few.
+
+        Raises:
+            ParameterError: the query is not what the workload takes.
+        """
+        parsed = self._workload.parse(given)
+        arguments = await asyncio.to_thread(self._workload.prepare, parsed, self._surroundings)
+        if len(self._arguments) >= MAX_KEPT_ARGUMENTS:
+            self._arguments.pop(next(iter(self._arguments)))
+        self._arguments[query] = arguments
+        return arguments
+
+    def _observe(self, outcome: Outcome, stages: Stages) -> None:
+        metrics = self._metrics
+        (metrics.ok if outcome.failure is None else metrics.failed).observe(stages.total / 1e3)
+        metrics.queue.observe(stages.queue / 1e3)
+        metrics.run.observe(stages.run / 1e3)
+        metrics.cpu.observe(stages.cpu / 1e3)
+        metrics.return_.observe(stages.return_ / 1e3)
+
+    def _succeeded(self, result: object, stages: Stages) -> web.Response:
+        body = {
+            "workload": self._workload.name,
+            "backend": self._name,
+            "result": presentable(result),
+            "timing_ms": stages.as_json(),
+        }
+        return web.Response(
+            body=json.dumps(body).encode(),
+            content_type="application/json",
+            headers={"Server-Timing": stages.as_server_timing()},
+        )
+
+    def _failed(self, failure: Failure) -> web.Response:
+        return problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            f"{self._workload.name} raised {failure.kind}: {failure.message}",
+            traceback=failure.traceback,
+        )
