@@ -1,0 +1,70 @@
+"""The parent's side of the load generator: starts it, orders a trial's load, collects what it measured."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import cattrs
+
+from gilscope.child import Child, module_command
+from gilscope.errors import LoadError
+from gilscope.load.orders import Measured, Order, Tally
+from gilscope.load.samples import read_samples
+
+START_S = 30.0
+SLACK_S = 30.0
+"""How much later than planned the generator may answer before it counts as stuck."""
+
+
+class Generator:
+    """A load generator process, reused from trial to trial; users and connections are new each time."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+
+    @contextlib.contextmanager
+    def load(self, order: Order, on_window: Callable[[], None]) -> Iterator[Measured]:
+        """Put ``order`` on the service, measure its window, and keep the load up inside the block.
+
+        ``on_window`` is called when warm-up ends and measuring begins.
+
+        Raises:
+            LoadError: the generator died or got stuck; the next call starts a new one.
+        """
+        try:
+            child = self._ready_child()
+            child.send(asdict(order))
+            child.receive(order.warmup_s + SLACK_S)
+            on_window()
+            answer = child.receive(order.seconds + order.drain_s + SLACK_S)
+            yield Measured(read_samples(Path(order.samples)), cattrs.structure(answer, Tally))
+            child.send({})
+            child.receive(SLACK_S)
+        except BaseException:
+            # Whatever state it is in, the next trial must not inherit it.
+            self.stop()
+            raise
+
+    def prepare(self) -> None:
+        """Start the process without waiting for it."""
+        if self._child is None or not self._child.alive():
+            self.stop()
+            self._child = Child(module_command("gilscope.load.generator"), failure=LoadError)
+            self._greeted = False
+
+    def _ready_child(self) -> Child:
+        self.prepare()
+        assert self._child is not None
+        if not self._greeted:
+            self._child.receive(START_S)
+            self._greeted = True
+        return self._child
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()

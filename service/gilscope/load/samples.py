@@ -1,0 +1,64 @@
+"""Raw samples on disk: gzipped CSV, a row per request, which any tool reads."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+
+from gilscope.errors import RunFileError
+from gilscope.model import ProbeSamples, Samples, WorkSamples
+
+COLUMNS = ("kind", "at_s", "latency_ms", "queue_ms", "run_ms", "cpu_ms", "return_ms", "total_ms")
+_WINDOW = "window"
+
+
+def write_samples(path: Path, samples: Samples) -> None:
+    """Write ``samples``: first the window's length, then a row per work request (at its end) and per ping (at its due time).
+
+    The file appears whole or not at all.
+    """
+    unfinished = path.with_name(path.name + ".tmp")
+    with gzip.open(unfinished, "wt", newline="", compresslevel=4) as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerow((_WINDOW, f"{samples.window_s:.6f}"))
+        work = samples.work
+        columns = (
+            work.done_s,
+            work.latency_ms,
+            work.queue_ms,
+            work.run_ms,
+            work.cpu_ms,
+            work.return_ms,
+            work.total_ms,
+        )
+        writer.writerows(("work", *(f"{value:.6f}" for value in row)) for row in zip(*columns, strict=True))
+        pings = zip(samples.probe.due_s, samples.probe.latency_ms, strict=True)
+        writer.writerows(("probe", f"{due:.6f}", f"{latency:.6f}") for due, latency in pings)
+    unfinished.rename(path)
+
+
+def read_samples(path: Path) -> Samples:
+    """Read what :func:`write_samples` wrote.
+
+    Raises:
+        RunFileError: the file is missing or damaged.
+    """
+    try:
+        with gzip.open(path, "rt", newline="") as file:
+            rows = list(csv.reader(file))[1:]
+        window_s = next(float(row[1]) for row in rows if row[0] == _WINDOW)
+        work = [[float(value) for value in row[1:]] for row in rows if row[0] == "work"]
+        probe = [[float(value) for value in row[1:]] for row in rows if row[0] == "probe"]
+        return Samples(
+            window_s,
+            WorkSamples(*_transpose(work, len(COLUMNS) - 1)),
+            ProbeSamples(*_transpose(probe, 2)),
+        )
+    except (OSError, EOFError, ValueError, StopIteration, TypeError) as problem:
+        raise RunFileError(f"cannot read the samples in {path}: {problem}") from problem
+
+
+def _transpose(rows: list[list[float]], width: int) -> list[list[float]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
