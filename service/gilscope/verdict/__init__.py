@@ -1,0 +1,1 @@
+"""Statistics and the decision. Pure: data in, data out."""

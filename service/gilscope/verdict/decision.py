@@ -1,0 +1,164 @@
+"""The decision: who wins, or that nobody does, and why. Pure.
+
+1. A backend that another one beats in throughput is out: the interval of their ratio lies above a tie.
+2. Among those that are left, one whose neighbours suffer markedly more (``/ping`` p99) is out.
+3. If one is left, it wins. If several are, the evidence shows no difference, and the simplest is recommended.
+
+A winner that freezes the event loop beside another backend is told so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from gilscope.model import (
+    BASELINE,
+    SIMPLEST_FIRST,
+    BackendName,
+    Interval,
+    Samples,
+    Target,
+    Trial,
+    Verdict,
+)
+from gilscope.verdict.statistics import Block, Figures, cut, estimate
+from gilscope.verdict.wording import describe_tie, describe_winner, freeze_caveat
+
+TIE_MARGIN = 0.05
+"""Throughputs within 5 % of each other count as equal: nobody should change a design for less."""
+
+NEIGHBOUR_RATIO = 1.5
+NEIGHBOUR_MS = 5.0
+"""A backend's neighbours suffer markedly more when ``/ping`` p99 is surely 1.5 times and 5 ms above the best."""
+
+FEW_SAMPLES = 2_000
+"""Below this many requests a p99 is rough: 20 of them lie above it."""
+
+
+def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples], *, seed: int) -> Verdict:
+    """Judge one workload from its trials; invalid ones decide nothing."""
+    blocks = _blocks_by_backend(trials, samples)
+    if not blocks:
+        return Verdict(
+            target.workload, None, None, (), conclusive=False, reason="no backend could be measured",
+            caveats=tuple(_unmeasured(trials)),
+        )  # fmt: skip
+    figures = estimate(blocks, seed=seed)
+    contenders = _not_beaten(figures)
+    kind = _considerate(contenders, figures)
+    recommended = kind[0]
+    winner = recommended if len(kind) == 1 and len(figures) > 1 else None
+    reason = (
+        describe_winner(recommended, contenders, figures)
+        if winner
+        else describe_tie(kind, figures, measured=len(figures))
+    )
+    verdict = Verdict(
+        workload=target.workload,
+        winner=winner,
+        recommended=recommended,
+        ties=() if winner else tuple(kind),
+        conclusive=winner is not None,
+        reason=reason,
+        caveats=tuple(_caveats(recommended, figures, trials)),
+    )
+    return _with_figures(verdict, figures)
+
+
+def _blocks_by_backend(
+    trials: Sequence[Trial], samples: Mapping[str, Samples]
+) -> dict[BackendName, list[Block]]:
+    """Cut the samples of all valid trials, backends in order of simplicity, blocks in order of time."""
+    blocks: dict[BackendName, list[Block]] = {}
+    for backend in SIMPLEST_FIRST:
+        for trial in sorted(trials, key=lambda trial: trial.block):
+            if trial.backend is backend and trial.valid and trial.samples is not None:
+                blocks.setdefault(backend, []).append(cut(samples[trial.samples]))
+    return blocks
+
+
+def _not_beaten(figures: Mapping[BackendName, Figures]) -> list[BackendName]:
+    leader = max(figures, key=lambda backend: figures[backend].throughput_rps.point)
+    return [
+        backend
+        for backend in figures
+        if backend is leader
+        or not beats(figures[leader].throughput_rps.over(figures[backend].throughput_rps))
+    ]
+
+
+def beats(ratio: Interval) -> bool:
+    """Whether a throughput ratio's interval excludes a tie."""
+    return ratio.low > 1 + TIE_MARGIN
+
+
+def suffers(ratio: Interval, difference_ms: float) -> bool:
+    """Whether a ``/ping`` p99 is markedly above another: surely in proportion, and enough to be felt."""
+    return ratio.low > NEIGHBOUR_RATIO and difference_ms > NEIGHBOUR_MS
+
+
+def _considerate(
+    contenders: Sequence[BackendName], figures: Mapping[BackendName, Figures]
+) -> list[BackendName]:
+    best = kindest(contenders, figures)
+    return [backend for backend in contenders if backend is best or not _worse(backend, best, figures)]
+
+
+def kindest(backends: Sequence[BackendName], figures: Mapping[BackendName, Figures]) -> BackendName:
+    """Return the backend with the lowest ``/ping`` p99; unknown ones come last."""
+    return min(backends, key=lambda backend: _or_infinite(figures[backend].probe_p99_ms.point))
+
+
+def _worse(backend: BackendName, best: BackendName, figures: Mapping[BackendName, Figures]) -> bool:
+    mine, theirs = figures[backend].probe_p99_ms, figures[best].probe_p99_ms
+    return suffers(mine.over(theirs), mine.point - theirs.point)
+
+
+def _or_infinite(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _caveats(
+    recommended: BackendName, figures: Mapping[BackendName, Figures], trials: Sequence[Trial]
+) -> Iterator[str]:
+    best = kindest(list(figures), figures)
+    if best is not recommended and _worse(recommended, best, figures):
+        yield freeze_caveat(recommended, best, figures)
+    few = [
+        backend
+        for backend in figures
+        if sum(trial.requests for trial in trials if trial.backend is backend and trial.valid) < FEW_SAMPLES
+    ]
+    if few:
+        yield f"p99 is rough where fewer than {FEW_SAMPLES} requests lie behind it: {', '.join(few)}"
+    yield from _unmeasured([trial for trial in trials if trial.backend not in figures])
+
+
+def _unmeasured(trials: Sequence[Trial]) -> Iterator[str]:
+    """Say of each backend without a single valid trial why it has none."""
+    for backend in dict.fromkeys(trial.backend for trial in trials):
+        first = next(trial for trial in trials if trial.backend is backend)
+        reason = first.warnings[0].message if first.warnings else "its trials failed"
+        yield f"{backend} is left out: {reason}"
+
+
+def _with_figures(verdict: Verdict, figures: Mapping[BackendName, Figures]) -> Verdict:
+    baseline = BASELINE if BASELINE in figures else next(iter(figures))
+    base = figures[baseline]
+
+    def each(of: Callable[[Figures], Interval]) -> dict[BackendName, Interval]:
+        intervals = {name: of(own) for name, own in figures.items()}
+        return {name: interval for name, interval in intervals.items() if not any(map(math.isnan, interval))}
+
+    return replace(
+        verdict,
+        baseline=baseline,
+        throughput_rps=each(lambda own: own.throughput_rps.interval()),
+        p99_ms=each(lambda own: own.p99_ms.interval()),
+        probe_p99_ms=each(lambda own: own.probe_p99_ms.interval()),
+        throughput_ratio=each(lambda own: own.throughput_rps.over(base.throughput_rps)),
+        p99_ratio=each(lambda own: own.p99_ms.over(base.p99_ms)),
+        probe_p99_ratio=each(lambda own: own.probe_p99_ms.over(base.probe_p99_ms)),
+    )

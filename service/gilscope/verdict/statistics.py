@@ -1,0 +1,186 @@
+"""Figures with confidence: a hierarchical bootstrap over blocks, then over one-second windows. Pure.
+
+Requests are not independent of each other (they queue behind one another), so they are never resampled one by
+one. What is drawn, with replacement, are whole blocks, and within them whole windows of about a second
+(Davison & Hinkley 1997, section 3.8: resample the highest level first). All backends draw the same blocks, so
+that what slowed a whole block down cancels out of their ratios.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gilscope.model import BackendName, Interval, Samples
+from gilscope.quantiles import quantile
+
+WINDOW_S = 1.0
+RESAMPLES = 1_000
+CONFIDENCE = 0.95
+TAIL = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """About a second of one trial: its length, the work that finished in it, the pings that were due in it."""
+
+    length_s: float
+    work_ms: tuple[float, ...]
+    probe_ms: tuple[float, ...]
+
+
+Block = tuple[Window, ...]
+"""The windows of one trial."""
+
+
+def cut(samples: Samples) -> Block:
+    """Cut a trial's samples into equal windows of about :data:`WINDOW_S`."""
+    count = max(1, round(samples.window_s / WINDOW_S))
+    length_s = samples.window_s / count
+    work: list[list[float]] = [[] for _ in range(count)]
+    probe: list[list[float]] = [[] for _ in range(count)]
+    for into, times, latencies in (
+        (work, samples.work.done_s, samples.work.latency_ms),
+        (probe, samples.probe.due_s, samples.probe.latency_ms),
+    ):
+        for at, latency in zip(times, latencies, strict=True):
+            into[min(count - 1, int(at / length_s))].append(latency)
+    return tuple(Window(length_s, tuple(w), tuple(p)) for w, p in zip(work, probe, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """One figure of one backend: ``point`` from all data, and ``draws``, one per resample.
+
+    Draws of different backends with the same index come from the same blocks. NaN stands for a resample
+    without data.
+    """
+
+    point: float
+    draws: tuple[float, ...]
+
+    def interval(self) -> Interval:
+        """Return the figure with its percentile interval."""
+        return _interval(self.point, self.draws)
+
+    def over(self, other: Replicates) -> Interval:
+        """Return the ratio of this figure to ``other``'s, resample by resample."""
+        draws = [_divide(mine, theirs) for mine, theirs in zip(self.draws, other.draws, strict=True)]
+        return _interval(_divide(self.point, other.point), draws)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a verdict rests on, per backend."""
+
+    throughput_rps: Replicates
+    p99_ms: Replicates
+    probe_p99_ms: Replicates
+
+
+def estimate(
+    trials: Mapping[BackendName, Sequence[Block]], *, seed: int, resamples: int = RESAMPLES
+) -> dict[BackendName, Figures]:
+    """Estimate the figures of every backend from its blocks (at least one each).
+
+    With equally many blocks everywhere the draws are paired: the n-th block of each backend is drawn together.
+    """
+    generator = random.Random(seed)
+    tables = {backend: _Table.of(blocks) for backend, blocks in trials.items()}
+    depth = max(table.blocks for table in tables.values())
+    drawn: dict[BackendName, list[tuple[float, float, float]]] = {backend: [] for backend in tables}
+    for _ in range(resamples):
+        positions = [generator.random() for _ in range(depth)]
+        for backend, table in tables.items():
+            drawn[backend].append(table.figures(table.draw(positions, generator)))
+    return {
+        backend: Figures(
+            *(
+                Replicates(point, tuple(draws))
+                for point, draws in zip(
+                    table.figures(table.everything()), zip(*drawn[backend], strict=True), strict=True
+                )
+            )
+        )
+        for backend, table in tables.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One backend's windows, numbered through, with all latencies sorted once for every resample."""
+
+    windows: tuple[Window, ...]
+    of_block: tuple[range, ...]
+    work: tuple[tuple[float, int], ...]
+    probe: tuple[tuple[float, int], ...]
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> _Table:
+        windows = tuple(window for block in blocks for window in block)
+        ranges, start = [], 0
+        for block in blocks:
+            ranges.append(range(start, start + len(block)))
+            start += len(block)
+        return cls(
+            windows,
+            tuple(ranges),
+            _descending([window.work_ms for window in windows]),
+            _descending([window.probe_ms for window in windows]),
+        )
+
+    @property
+    def blocks(self) -> int:
+        return len(self.of_block)
+
+    def everything(self) -> list[int]:
+        return [1] * len(self.windows)
+
+    def draw(self, positions: Sequence[float], generator: random.Random) -> list[int]:
+        """Return how often each window was drawn; ``positions`` (0 to 1) choose the blocks."""
+        times = [0] * len(self.windows)
+        for position in positions[: self.blocks]:
+            inside = self.of_block[int(position * self.blocks)]
+            for _ in inside:
+                times[inside[int(generator.random() * len(inside))]] += 1
+        return times
+
+    def figures(self, times: Sequence[int]) -> tuple[float, float, float]:
+        """Return throughput (per second), work p99 and probe p99 (ms) of windows taken ``times`` each."""
+        requests = sum(n * len(window.work_ms) for n, window in zip(times, self.windows, strict=True))
+        pings = sum(n * len(window.probe_ms) for n, window in zip(times, self.windows, strict=True))
+        seconds = sum(n * window.length_s for n, window in zip(times, self.windows, strict=True))
+        return (
+            requests / seconds if seconds else math.nan,
+            _tail(self.work, times, requests),
+            _tail(self.probe, times, pings),
+        )
+
+
+def _descending(latencies: Sequence[Sequence[float]]) -> tuple[tuple[float, int], ...]:
+    pairs = [(value, window) for window, values in enumerate(latencies) for value in values]
+    return tuple(sorted(pairs, reverse=True))
+
+
+def _tail(ordered: Sequence[tuple[float, int]], times: Sequence[int], count: int) -> float:
+    """Return the nearest-rank p99 of values that stand in ``ordered`` once and count ``times`` their window's."""
+    from_top = count - math.ceil(round(TAIL * count, 9)) + 1
+    for value, window in ordered:
+        from_top -= times[window]
+        if from_top <= 0 and times[window]:
+            return value
+    return math.nan
+
+
+def _divide(one: float, other: float) -> float:
+    return one / other if other else math.nan
+
+
+def _interval(point: float, draws: Sequence[float]) -> Interval:
+    ordered = sorted(draw for draw in draws if not math.isnan(draw))
+    if not ordered or math.isnan(point):
+        return Interval(math.nan, point, math.nan)
+    outside = (1 - CONFIDENCE) / 2
+    return Interval(min(point, quantile(ordered, outside)), point, max(point, quantile(ordered, 1 - outside)))
