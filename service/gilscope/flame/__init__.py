@@ -1,0 +1,1 @@
+"""Stacks of a running service: captured by py-spy, merged, drawn."""
