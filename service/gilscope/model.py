@@ -86,8 +86,9 @@ class Target:
 class Plan:
     """What was asked for; with ``seed`` it fixes the order of every trial.
 
-    ``pool_size`` is None where each pool takes its own default; ``profile_seconds`` is 0 where no
-    profiles were asked for.
+    ``pool_size`` is None where each pool takes its own default; ``profile_seconds`` is 0 where no profiles
+    were asked for. ``python`` is the path of the interpreter that the service ran on; ``given`` holds the
+    arguments as they were typed, ``app_dir`` the folder that was put on the import path.
     """
 
     targets: tuple[Target, ...]
@@ -98,6 +99,8 @@ class Plan:
     pool_size: int | None
     profile_seconds: float
     python: str
+    given: Mapping[str, str] = field(default_factory=dict)
+    app_dir: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Views of a run; each sees the model alone."""

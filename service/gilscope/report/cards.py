@@ -1,0 +1,121 @@
+"""The verdicts at the top of the report: one card per workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gilscope.model import BASELINE, BackendName, Evidence, Interval, Target, Verdict
+from gilscope.report import charts
+from gilscope.report.facts import find_verdict
+from gilscope.report.scales import log_domain
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The big words: what leads up to the backend, and the backend itself (None where there is no answer)."""
+
+    lead: str
+    backend: BackendName | None
+
+
+@dataclass(frozen=True, slots=True)
+class Visual:
+    """A small picture under a heading."""
+
+    heading: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One workload's verdict, ready to be shown. ``excluded`` pairs backends with the reason."""
+
+    anchor: str
+    workload: str
+    answer: Answer
+    reason: str
+    caveats: tuple[str, ...]
+    excluded: tuple[tuple[BackendName, str], ...]
+    visuals: tuple[Visual, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Domains:
+    """Axes that all cards share, so that they compare down the page."""
+
+    ratio: tuple[float, float]
+    rate: tuple[float, float]
+    ping: tuple[float, float]
+
+
+def build_cards(evidence: Evidence, anchors: Mapping[str, str]) -> tuple[Card, ...]:
+    """Build a card for each workload; ``anchors`` maps a workload to the id of its section."""
+    verdicts = evidence.run.verdicts
+    domains = _Domains(
+        ratio=_domain([verdict.throughput_ratio for verdict in verdicts], (0.45, 2.2)),
+        rate=_domain([verdict.throughput_rps for verdict in verdicts]),
+        ping=_domain([verdict.probe_p99_ms for verdict in verdicts]),
+    )
+    targets = {target.workload: target for target in evidence.run.plan.targets}
+    return tuple(
+        _card(workload, anchor, find_verdict(evidence, workload), targets.get(workload), domains)
+        for workload, anchor in anchors.items()
+    )
+
+
+def _card(
+    workload: str, anchor: str, verdict: Verdict | None, target: Target | None, domains: _Domains
+) -> Card:
+    return Card(
+        anchor=anchor,
+        workload=workload,
+        answer=answer(verdict),
+        reason=verdict.reason if verdict else "The run has no verdict on this workload yet.",
+        caveats=verdict.caveats if verdict else (),
+        excluded=tuple(target.excluded.items()) if target else (),
+        visuals=tuple(_visuals(verdict, domains)) if verdict else (),
+    )
+
+
+def answer(verdict: Verdict | None) -> Answer:
+    """Say a verdict in two or three words."""
+    if verdict is None:
+        return Answer("no verdict yet", None)
+    if verdict.winner is not None:
+        return Answer("", verdict.winner)
+    if verdict.recommended is not None:
+        return Answer("tie: use", verdict.recommended)
+    return Answer("no answer", None)
+
+
+def _visuals(verdict: Verdict, domains: _Domains) -> list[Visual]:
+    visuals = [_throughput(verdict, domains)]
+    if verdict.probe_p99_ms:
+        heading = "What the neighbours felt: /ping p99"
+        about = f"{verdict.workload}, /ping p99"
+        svg = charts.forest(_ordered(verdict.probe_p99_ms), domains.ping, charts.LATENCIES, about)
+        visuals.append(Visual(heading, svg))
+    return [visual for visual in visuals if visual.svg]
+
+
+def _throughput(verdict: Verdict, domains: _Domains) -> Visual:
+    """Show ratios against the baseline; the absolute figures where there is no baseline."""
+    if verdict.throughput_ratio:
+        heading = f"Throughput against {BASELINE}"
+        rows, about = _ordered(verdict.throughput_ratio), f"{verdict.workload}, throughput against {BASELINE}"
+        return Visual(heading, charts.forest(rows, domains.ratio, charts.RATIOS, about, reference=1.0))
+    if verdict.throughput_rps:
+        rows, about = _ordered(verdict.throughput_rps), f"{verdict.workload}, throughput"
+        return Visual("Throughput", charts.forest(rows, domains.rate, charts.RATES, about))
+    return Visual("Throughput", "")
+
+
+def _domain(
+    tables: Sequence[Mapping[BackendName, Interval]], within: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    return log_domain([end for table in tables for interval in table.values() for end in interval], within)
+
+
+def _ordered(rows: Mapping[BackendName, Interval]) -> dict[BackendName, Interval]:
+    return {backend: rows[backend] for backend in BackendName if backend in rows}

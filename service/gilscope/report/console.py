@@ -1,0 +1,69 @@
+"""A verdict for the terminal: plain text, readable in a log as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import fill
+
+from gilscope.model import BackendName, Interval, Trial, Verdict
+from gilscope.report.formats import significant
+
+WIDTH = 100
+
+
+def headline(verdict: Verdict) -> str:
+    """Say the answer in a few words."""
+    if verdict.winner is not None:
+        return f"{verdict.workload}: {verdict.winner}"
+    if verdict.recommended is None:
+        return f"{verdict.workload}: no verdict"
+    if len(verdict.ties) > 1:
+        return f"{verdict.workload}: a tie of {', '.join(verdict.ties)}; use {verdict.recommended}"
+    return f"{verdict.workload}: {verdict.recommended}, with nothing to compare it to"
+
+
+def describe_verdict(verdict: Verdict) -> str:
+    """Render headline, reason, figures and caveats."""
+    return "\n".join((headline(verdict), _indented(verdict.reason), *_table(verdict), *_caveats(verdict)))
+
+
+def _indented(text: str) -> str:
+    return fill(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def _table(verdict: Verdict) -> Iterator[str]:
+    if verdict.throughput_rps:
+        yield f"  {'':<13}{'requests/s':>22}{'p99 ms':>22}{'/ping p99 ms':>22}"
+    for backend in verdict.throughput_rps:
+        columns = (verdict.throughput_rps, verdict.p99_ms, verdict.probe_p99_ms)
+        cells = "".join(f"{_cell(column.get(backend)):>22}" for column in columns)
+        yield f"  {_marked(verdict, backend):<13}{cells}"
+
+
+def _marked(verdict: Verdict, backend: BackendName) -> str:
+    return f"{'>' if backend is verdict.recommended else ' '} {backend}"
+
+
+def _cell(interval: Interval | None) -> str:
+    if interval is None:
+        return "-"
+    return f"{significant(interval.mid)} ({significant(interval.low)}-{significant(interval.high)})"
+
+
+def _caveats(verdict: Verdict) -> Iterator[str]:
+    for caveat in verdict.caveats:
+        yield fill(caveat, WIDTH, initial_indent="  ! ", subsequent_indent="    ")
+
+
+def describe_trial(trial: Trial) -> str:
+    """Render a trial's figures in one line."""
+    name = f"{trial.workload} {trial.backend} block {trial.block + 1}"
+    if trial.latency_ms is None:
+        return f"{name}: {trial.warnings[0].message if trial.warnings else 'nothing measured'}"
+    probe = trial.probe_latency_ms
+    ping = f", /ping p99 {significant(probe.p99)} ms" if probe else ""
+    failed = f", {trial.errors} failed" if trial.errors else ""
+    return (
+        f"{name}: {significant(trial.throughput_rps)} requests/s, p99 {significant(trial.latency_ms.p99)} ms"
+        f"{ping}{failed}"
+    )

@@ -1,0 +1,189 @@
+"""What the evidence says about one workload on one backend: samples pooled, blocks put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from gilscope.model import (
+    Anatomy,
+    BackendName,
+    Evidence,
+    GilWaitShare,
+    Interval,
+    Latency,
+    ProbeLatency,
+    Target,
+    Trial,
+    Verdict,
+)
+from gilscope.quantiles import summarize_latency, summarize_probe
+from gilscope.report.charts import Rate
+
+SOUND_P99 = 2_000
+"""Samples that a p99 wants; with fewer it is marked as rough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is known of a workload on one backend.
+
+    Figures come from the valid trials; ``work_ms`` and ``ping_ms`` are their raw samples, pooled and
+    ascending. ``excluded`` is the reason why the backend was not tried.
+    """
+
+    backend: BackendName
+    trials: tuple[Trial, ...]
+    excluded: str | None
+    work_ms: tuple[float, ...]
+    ping_ms: tuple[float, ...]
+    interval: Interval | None
+
+    @property
+    def valid(self) -> tuple[Trial, ...]:
+        """The trials whose figures may decide something."""
+        return tuple(trial for trial in self.trials if trial.valid)
+
+    @property
+    def counted(self) -> tuple[Trial, ...]:
+        """The trials whose requests are counted: the valid ones, or all where none is valid."""
+        return self.valid or self.trials
+
+    @property
+    def requests(self) -> int:
+        """Answers that succeeded."""
+        return sum(trial.requests for trial in self.counted)
+
+    @property
+    def errors(self) -> int:
+        """Answers that failed."""
+        return sum(trial.errors for trial in self.counted)
+
+    @property
+    def rough(self) -> bool:
+        """Whether fewer than :data:`SOUND_P99` samples lie behind the p99 of the work."""
+        return (len(self.work_ms) or self.requests) < SOUND_P99
+
+    @property
+    def rough_ping(self) -> bool:
+        """Whether fewer than :data:`SOUND_P99` samples lie behind the p99 of the probe."""
+        return (len(self.ping_ms) or sum(trial.probes_answered for trial in self.counted)) < SOUND_P99
+
+
+def collect(evidence: Evidence, workload: str) -> tuple[Facts, ...]:
+    """Put together what is known of a workload, backend by backend, in the order of their enumeration."""
+    run = evidence.run
+    target = next((target for target in run.plan.targets if target.workload == workload), None)
+    verdict = find_verdict(evidence, workload)
+    tried = {trial.backend for trial in run.trials if trial.workload == workload}
+    known = tried | set(run.plan.backends) | set(target.excluded if target else ())
+    return tuple(_facts(evidence, workload, name, target, verdict) for name in BackendName if name in known)
+
+
+def find_verdict(evidence: Evidence, workload: str) -> Verdict | None:
+    """Return the verdict on a workload, if there is one yet."""
+    return next((verdict for verdict in evidence.run.verdicts if verdict.workload == workload), None)
+
+
+def _facts(
+    evidence: Evidence, workload: str, backend: BackendName, target: Target | None, verdict: Verdict | None
+) -> Facts:
+    trials = tuple(
+        trial for trial in evidence.run.trials if (trial.workload, trial.backend) == (workload, backend)
+    )
+    kept = [
+        evidence.samples[trial.samples]
+        for trial in trials
+        if trial.valid and trial.samples and trial.samples in evidence.samples
+    ]
+    return Facts(
+        backend=backend,
+        trials=trials,
+        excluded=target.excluded.get(backend) if target else None,
+        work_ms=tuple(sorted(value for samples in kept for value in samples.work.latency_ms)),
+        ping_ms=tuple(sorted(value for samples in kept for value in samples.probe.latency_ms)),
+        interval=verdict.throughput_rps.get(backend) if verdict else None,
+    )
+
+
+def latency(facts: Facts) -> Latency | None:
+    """Summarize the pooled latencies; the medians of the blocks where no samples were kept."""
+    blocks = [trial.latency_ms for trial in facts.valid if trial.latency_ms]
+    if facts.work_ms or not blocks:
+        return summarize_latency(facts.work_ms)
+    p50, p90, p95, p99 = (
+        median(getattr(block, name) for block in blocks) for name in ("p50", "p90", "p95", "p99")
+    )
+    return Latency(p50, p90, p95, p99, max(block.max for block in blocks))
+
+
+def ping(facts: Facts) -> ProbeLatency | None:
+    """Summarize the pooled probe; the medians of the blocks where no samples were kept."""
+    blocks = [trial.probe_latency_ms for trial in facts.valid if trial.probe_latency_ms]
+    if facts.ping_ms or not blocks:
+        return summarize_probe(facts.ping_ms)
+    p50, p99 = median(block.p50 for block in blocks), median(block.p99 for block in blocks)
+    return ProbeLatency(p50, p99, max(block.max for block in blocks))
+
+
+def rate(facts: Facts) -> Rate | None:
+    """Return the throughput: the verdict's interval, or the mean of the blocks; None without a valid trial."""
+    blocks = tuple(trial.throughput_rps for trial in facts.valid)
+    if not blocks:
+        return None
+    return Rate(facts.interval.mid if facts.interval else fmean(blocks), facts.interval, blocks)
+
+
+def anatomy(facts: Facts) -> Anatomy | None:
+    """Average the anatomy over the valid trials, weighted by requests; None where none was measured."""
+    rows = [
+        (trial.anatomy_ms, trial.requests) for trial in facts.valid if trial.anatomy_ms and trial.requests
+    ]
+    if not rows:
+        return None
+    return Anatomy(
+        outside=_average((row.outside, weight) for row, weight in rows) or 0.0,
+        queue=_average((row.queue, weight) for row, weight in rows) or 0.0,
+        run=_average((row.run, weight) for row, weight in rows) or 0.0,
+        cpu=_average((row.cpu, weight) for row, weight in rows) or 0.0,
+        return_=_average((row.return_, weight) for row, weight in rows) or 0.0,
+        gil_wait=_average((row.gil_wait, weight) for row, weight in rows),
+        runqueue=_average((row.runqueue, weight) for row, weight in rows),
+        blocked=_average((row.blocked, weight) for row, weight in rows),
+    )
+
+
+def gil_wait(facts: Facts) -> GilWaitShare | None:
+    """Average the shares of time spent waiting for the GIL; None where nothing measured them."""
+    known = [trial.gil_wait_share for trial in facts.valid if trial.gil_wait_share]
+    if not known:
+        return None
+    return GilWaitShare(fmean(share.loop for share in known), fmean(share.worker for share in known))
+
+
+def mean_of(facts: Facts, figure: Callable[[Trial], float | None]) -> float | None:
+    """Average a figure over the valid trials that have it."""
+    known = [value for trial in facts.valid if (value := figure(trial)) is not None]
+    return fmean(known) if known else None
+
+
+def workloads(evidence: Evidence) -> tuple[str, ...]:
+    """Return the run's workloads in the order of the plan."""
+    run = evidence.run
+    planned = [target.workload for target in run.plan.targets]
+    return tuple(dict.fromkeys([*planned, *(trial.workload for trial in run.trials)]))
+
+
+def planned_trials(evidence: Evidence) -> int:
+    """Return how many trials the plan asks for."""
+    plan = evidence.run.plan
+    pairs = sum(backend not in target.excluded for target in plan.targets for backend in plan.backends)
+    return pairs * plan.blocks
+
+
+def _average(pairs: Iterable[tuple[float | None, int]]) -> float | None:
+    known = [(value, weight) for value, weight in pairs if value is not None]
+    return (
+        sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else None
+    )

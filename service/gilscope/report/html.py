@@ -1,0 +1,117 @@
+"""The report as one HTML file: it opens offline, and no request leaves it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from gilscope.model import BackendName, Evidence, Run
+from gilscope.report import formats, palette
+from gilscope.report.cards import Card, build_cards
+from gilscope.report.facts import planned_trials, workloads
+from gilscope.report.method import Method, build_method, offered
+from gilscope.report.sections import Section, build_section
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that the template shows, in words and pictures."""
+
+    name: str
+    started: str
+    backends: tuple[BackendName, ...]
+    summary: str
+    partial: str
+    cards: tuple[Card, ...]
+    sections: tuple[Section, ...]
+    method: Method
+    profiled: bool
+    gilscope: str
+
+
+def render(
+    evidence: Evidence, *, graphs: Mapping[str, str], viewer_style: str = "", viewer_script: str = ""
+) -> str:
+    """Render a run as one HTML document.
+
+    Args:
+        evidence: the run with its raw samples.
+        graphs: :attr:`Flame.path <gilscope.model.Flame.path>` to inline SVG. This markup is trusted and
+            embedded as it is; everything else is escaped.
+        viewer_style: CSS of the flame graphs, embedded once.
+        viewer_script: JavaScript of the flame graphs, embedded once. No other script may run in the page:
+            its Content-Security-Policy names this one by its SHA-256, and allows no request at all.
+    """
+    environment = _environment()
+    source = _source(environment, "report.css")
+    script = _inert(viewer_script, "script").replace("\r\n", "\n")
+    return environment.get_template("report.html.jinja").render(
+        page=_page(evidence, graphs),
+        style="\n".join((palette.css(), source, _inert(viewer_style, "style"))),
+        script=script,
+        policy=_policy(script),
+    )
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("gilscope.report", "templates")
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _source(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _policy(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    scripts = f"'sha256-{digest}'" if script else "'none'"
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src {scripts}; img-src data:;"
+        " base-uri 'none'; form-action 'none'"
+    )
+
+
+def _inert(source: str, element: str) -> str:
+    """Keep a style or script from closing its own element."""
+    return re.sub(rf"</(?={element})", r"<\/", source, flags=re.IGNORECASE)
+
+
+def _page(evidence: Evidence, graphs: Mapping[str, str]) -> Page:
+    run = evidence.run
+    anchors = {workload: f"workload-{at}" for at, workload in enumerate(workloads(evidence), start=1)}
+    return Page(
+        name=run.name,
+        started=formats.moment(run.started_at),
+        backends=tuple(name for name in BackendName if name in run.plan.backends),
+        summary=_summary(run, len(anchors)),
+        partial="" if run.complete else _partial(evidence),
+        cards=build_cards(evidence, anchors),
+        sections=tuple(build_section(evidence, name, anchor, graphs) for name, anchor in anchors.items()),
+        method=build_method(run),
+        profiled=bool(run.plan.profile_seconds),
+        gilscope=run.gilscope,
+    )
+
+
+def _summary(run: Run, workload_count: int) -> str:
+    plan = run.plan
+    return (
+        f"{formats.many(workload_count, 'workload')} behind one aiohttp service: {offered(plan.load)},"
+        f" {formats.seconds(plan.load.seconds)} per trial, {formats.many(plan.blocks, 'block')}."
+        f" {run.machine.python}, {formats.many(run.machine.cores, 'core')}."
+    )
+
+
+def _partial(evidence: Evidence) -> str:
+    done, planned = len(evidence.run.trials), planned_trials(evidence)
+    return (
+        f"This run is partial: {done} of {formats.many(planned, 'trial')} are in. Verdicts may still change."
+    )

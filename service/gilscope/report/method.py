@@ -1,0 +1,163 @@
+"""The end of the report: the machine, the plan, how figures were made, and how to make them again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from gilscope.model import BASELINE, Load, LoadKind, Plan, Run
+from gilscope.report import formats
+
+Named = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """Named facts in three groups, prose, and a command line."""
+
+    groups: tuple[tuple[str, Named], ...]
+    prose: tuple[tuple[str, str], ...]
+    command: str
+
+
+def build_method(run: Run) -> Method:
+    """Build the last part of the report."""
+    return Method(
+        groups=(("Machine", _machine(run)), ("Plan", _plan(run.plan)), ("Timing", _timing(run))),
+        prose=(
+            _loop(run.plan.load),
+            _intervals(run.plan.blocks),
+            _neighbours(run.plan.load),
+            _profiles(run.plan),
+        ),
+        command=command(run.plan),
+    )
+
+
+def offered(load: Load) -> str:
+    """Say the load in words: ``20 users in a closed loop``."""
+    if load.kind is LoadKind.CLOSED:
+        return f"{formats.many(load.users or 0, 'user')} in a closed loop"
+    return f"{formats.plain(load.rate or 0)} arrivals per second in an open loop"
+
+
+def command(plan: Plan) -> str:
+    """Write what to type to make the run again."""
+    return shlex.join(
+        [
+            *("gilscope", "compare", *(target.reference for target in plan.targets)),
+            *(word for name, text in plan.given.items() for word in ("--arg", f"{name}={text}")),
+            *(("--app-dir", plan.app_dir) if plan.app_dir is not None else ()),
+            *("--backends", ",".join(plan.backends)),
+            *_load_options(plan.load),
+            *("--blocks", str(plan.blocks), "--seed", str(plan.seed)),
+            *(("--pool-size", str(plan.pool_size)) if plan.pool_size is not None else ()),
+            *(() if plan.profile_seconds else ("--no-profiles",)),
+        ]
+    )
+
+
+def _load_options(load: Load) -> tuple[str, ...]:
+    duration = ("--duration", f"{load.seconds:g}", "--warm-up", f"{load.warmup_seconds:g}")
+    if load.kind is LoadKind.CLOSED:
+        return ("--users", str(load.users), *duration)
+    return ("--rate", f"{load.rate:g}", *duration)
+
+
+def _machine(run: Run) -> Named:
+    machine = run.machine
+    return (
+        ("system", machine.system),
+        ("processor", f"{machine.cpu}, {formats.many(machine.cores, 'core')}"),
+        ("memory", f"{formats.significant(machine.memory_mb / 1024)} GB"),
+        ("Python", machine.python),
+        ("service on", run.plan.python),
+        ("start method", machine.start_method),
+        ("gilscope", run.gilscope),
+    )
+
+
+def _plan(plan: Plan) -> Named:
+    return (
+        ("load", offered(plan.load)),
+        (
+            "each trial",
+            f"{formats.seconds(plan.load.seconds)} after {formats.seconds(plan.load.warmup_seconds)} of warm-up",
+        ),
+        ("blocks", f"{plan.blocks}, each in shuffled order"),
+        ("seed", str(plan.seed)),
+        ("probe", f"{formats.plain(plan.load.probe_rate)} pings per second"),
+        ("pool size", "the default of each pool" if plan.pool_size is None else str(plan.pool_size)),
+        (
+            "profiles",
+            f"{formats.seconds(plan.profile_seconds)} per graph" if plan.profile_seconds else "none",
+        ),
+    )
+
+
+def _timing(run: Run) -> Named:
+    timing = run.timing
+    return (
+        ("started", formats.moment(run.started_at)),
+        ("took", formats.seconds(timing.total_s)),
+        ("load", _share(timing.load_s, timing.total_s)),
+        ("profiling", _share(timing.profiling_s, timing.total_s)),
+        ("together", f"{formats.percent(timing.useful_share)} of the wall time"),
+    )
+
+
+def _share(part_s: float, total_s: float) -> str:
+    share = f" ({formats.percent(part_s / total_s)})" if total_s else ""
+    return f"{formats.seconds(part_s)}{share}"
+
+
+def _loop(load: Load) -> tuple[str, str]:
+    if load.kind is LoadKind.CLOSED:
+        return (
+            "Closed loop",
+            (
+                "Each user sends its next request when its last one is answered. A slow backend is therefore offered"
+                " less: users = throughput \N{MULTIPLICATION SIGN} latency, and a stall hides the requests that were"
+                " never sent. Read the two figures together."
+            ),
+        )
+    return (
+        "Open loop",
+        (
+            "Requests arrive at random moments at a steady rate, whether or not the last ones were answered. Latency"
+            " counts from when a request was due, so that a stall is felt by everyone who would have come meanwhile."
+        ),
+    )
+
+
+def _intervals(blocks: int) -> tuple[str, str]:
+    return (
+        "Intervals",
+        (
+            f"Every interval is a 95 % confidence interval: a bootstrap over the {formats.many(blocks, 'block')} and then"
+            " over one-second windows, never over single requests, for those are not independent."
+            f" Ratios are against {BASELINE}. Percentiles come from the pooled raw samples of all valid trials."
+        ),
+    )
+
+
+def _neighbours(load: Load) -> tuple[str, str]:
+    return (
+        "The probe",
+        (
+            f"While the work runs, /ping is called {formats.plain(load.probe_rate)} times a second and timed from when each"
+            " call was due. It does no work: what it takes is what everything else on that event loop has to wait."
+        ),
+    )
+
+
+def _profiles(plan: Plan) -> tuple[str, str]:
+    if not plan.profile_seconds:
+        return ("Profiles", "This run took no profiles.")
+    return (
+        "Profiles",
+        (
+            "Flame graphs come from a pass of their own under the same load. No latency in this report was measured"
+            " while a profiler was attached."
+        ),
+    )

@@ -1,0 +1,227 @@
+"""The evidence of one workload: its charts, tables, flame graphs and warnings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gilscope.model import BackendName, Evidence, Flame, FlameKind, Trial
+from gilscope.report import charts, formats
+from gilscope.report import facts as known
+from gilscope.report.facts import Facts
+from gilscope.report.palette import STAGES, Stage
+from gilscope.report.percentiles import percentile_chart
+from gilscope.report.tables import TRIAL_COLUMNS, Table, TrialRow, backend_table, trial_rows
+
+T = TypeVar("T")
+
+SEEN = 0.005
+"""Share of a mean request from which a stage can be seen in its bar."""
+
+READING = {
+    FlameKind.HOLDING: "Who had the GIL. The wider a frame, the larger its share of the time the GIL was held.",
+    FlameKind.WAITING: "Who waited for the GIL while another thread held it. Event-loop frames here are the neighbours' delay.",
+    FlameKind.WALL: "All threads, waiting included. The wider a frame, the longer it was on the stack, running or not.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One chart drawn twice: for a wide place and for a phone."""
+
+    wide: str
+    narrow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A flame graph with what it was made from; ``svg`` is trusted markup, empty where there is none."""
+
+    backend: BackendName
+    made: str
+    notes: tuple[str, ...]
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class GraphGroup:
+    """The flame graphs of one kind, and how to read them."""
+
+    kind: FlameKind
+    reading: str
+    graphs: tuple[Graph, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A warning with its remedy; ``entries`` pair what it said with the trials that said it."""
+
+    code: str
+    remedy: str
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A trial that counts for nothing, and why."""
+
+    where: str
+    reasons: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The first error that a backend gave."""
+
+    where: str
+    errors: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """All that the report shows of one workload. A chart without data is None."""
+
+    anchor: str
+    workload: str
+    called: str
+    latency: Pair | None
+    throughput: str | None
+    probe: str | None
+    anatomy: Pair | None
+    legend: tuple[tuple[str, Stage], ...]
+    table: Table
+    trial_columns: tuple[str, ...]
+    trials: tuple[TrialRow, ...]
+    graphs: tuple[GraphGroup, ...]
+    notes: tuple[Note, ...]
+    discarded: tuple[Discarded, ...]
+    failures: tuple[Failure, ...]
+
+
+def build_section(evidence: Evidence, workload: str, anchor: str, graphs: Mapping[str, str]) -> Section:
+    """Build the section of one workload; ``graphs`` maps :attr:`Flame.path` to markup."""
+    rows = known.collect(evidence, workload)
+    anatomies = _measured(rows, known.anatomy)
+    return Section(
+        anchor=anchor,
+        workload=workload,
+        called=_called(evidence, workload),
+        latency=_latency(rows),
+        throughput=_drawn(_measured(rows, known.rate), charts.throughput),
+        probe=_drawn(_measured(rows, known.ping), charts.probe),
+        anatomy=_pair(lambda width: charts.anatomy(anatomies, width)) if anatomies else None,
+        legend=_legend([charts.stages(row) for row in anatomies.values()]),
+        table=backend_table(rows, known.find_verdict(evidence, workload)),
+        trial_columns=TRIAL_COLUMNS,
+        trials=trial_rows(rows),
+        graphs=_graph_groups(evidence, workload, graphs),
+        notes=_notes(rows),
+        discarded=_discarded(rows),
+        failures=_failures(rows),
+    )
+
+
+def _measured(rows: tuple[Facts, ...], figure: Callable[[Facts], T | None]) -> dict[BackendName, T]:
+    return {facts.backend: value for facts in rows if (value := figure(facts)) is not None}
+
+
+def _drawn(rows: dict[BackendName, T], draw: Callable[[dict[BackendName, T]], str]) -> str | None:
+    return draw(rows) if rows else None
+
+
+def _pair(draw: Callable[[int], str]) -> Pair:
+    return Pair(draw(charts.WIDE), draw(charts.NARROW))
+
+
+def _latency(rows: tuple[Facts, ...]) -> Pair | None:
+    curves = {facts.backend: facts.work_ms for facts in rows if facts.work_ms}
+    return _pair(lambda width: percentile_chart(curves, width)) if curves else None
+
+
+def _legend(parts: list[dict[str, float]]) -> tuple[tuple[str, Stage], ...]:
+    """Explain the stages that are wide enough anywhere to be seen."""
+    totals = {
+        name: max((row.get(name, 0.0) / (sum(row.values()) or 1) for row in parts), default=0.0)
+        for name in STAGES
+    }
+    return tuple((name, stage) for name, stage in STAGES.items() if totals[name] >= SEEN)
+
+
+def _called(evidence: Evidence, workload: str) -> str:
+    """Write the call that was measured: the target and its arguments."""
+    target = next((target for target in evidence.run.plan.targets if target.workload == workload), None)
+    if target is None:
+        return workload
+    arguments = ", ".join(
+        f"{name}={json.dumps(value, default=str)}" for name, value in target.arguments.items()
+    )
+    return f"{target.reference}({arguments})"
+
+
+def _graph_groups(evidence: Evidence, workload: str, graphs: Mapping[str, str]) -> tuple[GraphGroup, ...]:
+    flames = [flame for flame in evidence.run.flames if flame.workload == workload]
+    order = list(BackendName)
+    flames.sort(key=lambda flame: order.index(flame.backend))
+    return tuple(
+        GraphGroup(
+            kind, READING[kind], tuple(_graph(flame, graphs) for flame in flames if flame.kind is kind)
+        )
+        for kind in FlameKind
+        if any(flame.kind is kind for flame in flames)
+    )
+
+
+def _graph(flame: Flame, graphs: Mapping[str, str]) -> Graph:
+    made = f"{formats.many(flame.samples, 'stack')}, {flame.source} at {flame.rate_hz} Hz for {formats.seconds(flame.seconds)}"
+    lost = f", {formats.count(flame.lost)} lost" if flame.lost else ""
+    return Graph(flame.backend, made + lost, flame.notes, graphs.get(flame.path, ""))
+
+
+def _notes(rows: tuple[Facts, ...]) -> tuple[Note, ...]:
+    """Gather equal warnings of valid trials; those of the others are told where they are discarded."""
+    found: dict[tuple[str, str], dict[str, list[Trial]]] = {}
+    for trial in (trial for facts in rows for trial in facts.valid):
+        for caution in trial.warnings:
+            messages = found.setdefault((caution.code, caution.remedy), {})
+            messages.setdefault(caution.message, []).append(trial)
+    return tuple(
+        Note(code, remedy, tuple((message, _places(trials)) for message, trials in messages.items()))
+        for (code, remedy), messages in found.items()
+    )
+
+
+def _discarded(rows: tuple[Facts, ...]) -> tuple[Discarded, ...]:
+    return tuple(
+        Discarded(_where(trial), tuple((caution.message, caution.remedy) for caution in trial.warnings))
+        for facts in rows
+        for trial in facts.trials
+        if not trial.valid
+    )
+
+
+def _failures(rows: tuple[Facts, ...]) -> tuple[Failure, ...]:
+    """Take the first error of each backend."""
+    firsts = (next((trial for trial in facts.trials if trial.first_error), None) for facts in rows)
+    return tuple(
+        Failure(_where(trial), formats.many(trial.errors, "error"), trial.first_error or "")
+        for trial in firsts
+        if trial is not None
+    )
+
+
+def _places(trials: list[Trial]) -> str:
+    """Name the trials, backend by backend: ``threads, blocks 1 and 3``."""
+    blocks: dict[BackendName, list[str]] = {}
+    for trial in trials:
+        blocks.setdefault(trial.backend, []).append(str(trial.block))
+    return "; ".join(
+        f"{backend}, {'block' if len(numbers) == 1 else 'blocks'} {formats.listing(numbers)}"
+        for backend, numbers in blocks.items()
+    )
+
+
+def _where(trial: Trial) -> str:
+    return f"{trial.backend}, block {trial.block}"

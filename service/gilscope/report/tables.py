@@ -1,0 +1,157 @@
+"""All figures of a workload as tables: one of backends, one of single trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gilscope.model import BackendName, Interval, Latency, ProbeLatency, Trial, Verdict
+from gilscope.report import facts as known
+from gilscope.report import formats
+from gilscope.report.facts import SOUND_P99, Facts
+
+ROUGH = f"rough: fewer than {SOUND_P99:,} samples lie behind this p99"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure; ``below`` is written under it in small (its interval), ``hover`` explains it."""
+
+    text: str
+    below: str = ""
+    hover: str = ""
+    rough: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The figures of a backend, or ``instead`` of them the reason why there are none."""
+
+    backend: BackendName
+    cells: tuple[Cell, ...] = ()
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under two lines of heads: groups (with how many columns each spans), and columns."""
+
+    groups: tuple[tuple[str, int], ...]
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def rough(self) -> bool:
+        """Whether any figure is rough, so that a footnote has to say what that means."""
+        return any(cell.rough for row in self.rows for cell in row.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """One trial's own figures; ``counted`` is False where they must not decide anything."""
+
+    block: str
+    backend: BackendName
+    cells: tuple[str, ...]
+    counted: bool
+
+
+TRIAL_COLUMNS = (
+    "requests", "errors", "req/s", "p50 ms", "p99 ms", "ping p99 ms", "pings answered", "generator CPU",
+)  # fmt: skip
+
+
+def backend_table(rows: tuple[Facts, ...], verdict: Verdict | None) -> Table:
+    """Tabulate the figures of each backend. GIL wait has columns only where it was measured."""
+    waits = any(known.gil_wait(facts) for facts in rows)
+    wait_groups = (("waiting for the GIL", 2),) if waits else ()
+    wait_columns = ("loop", "workers") if waits else ()
+    return Table(
+        groups=(
+            ("answers", 3), ("latency, ms", 4), ("/ping, ms", 2), *wait_groups, ("service", 2),
+        ),
+        columns=(
+            "requests", "errors", "req/s", "p50", "p95", "p99", "max", "p50", "p99", *wait_columns,
+            "CPU cores", "memory MB",
+        ),
+        rows=tuple(_row(facts, verdict, waits=waits) for facts in rows),
+    )  # fmt: skip
+
+
+def trial_rows(rows: tuple[Facts, ...]) -> tuple[TrialRow, ...]:
+    """List every trial, block by block."""
+    trials = [trial for facts in rows for trial in facts.trials]
+    return tuple(_trial_row(trial) for trial in sorted(trials, key=lambda trial: trial.block))
+
+
+def _row(facts: Facts, verdict: Verdict | None, *, waits: bool) -> Row:
+    if not facts.trials:
+        reason = f"not tried: {facts.excluded}" if facts.excluded else "no trial yet"
+        return Row(facts.backend, instead=reason)
+    cells = (*_answers(facts), *_latencies(facts, verdict), *_pings(facts, verdict))
+    return Row(facts.backend, (*cells, *(_waits(facts) if waits else ()), *_service(facts)))
+
+
+def _answers(facts: Facts) -> tuple[Cell, ...]:
+    rate = known.rate(facts)
+    return (
+        Cell(formats.count(facts.requests)),
+        Cell(formats.count(facts.errors)),
+        Cell(formats.significant(rate.mid if rate else None), formats.span(facts.interval)),
+    )
+
+
+def _latencies(facts: Facts, verdict: Verdict | None) -> tuple[Cell, ...]:
+    latency: Latency | None = known.latency(facts)
+    if latency is None:
+        return (Cell(formats.ABSENT),) * 4
+    interval = verdict.p99_ms.get(facts.backend) if verdict else None
+    return (
+        _figure(latency.p50),
+        _figure(latency.p95),
+        _p99(latency.p99, interval, rough=facts.rough),
+        _figure(latency.max),
+    )
+
+
+def _pings(facts: Facts, verdict: Verdict | None) -> tuple[Cell, ...]:
+    ping: ProbeLatency | None = known.ping(facts)
+    if ping is None:
+        return (Cell(formats.ABSENT),) * 2
+    interval = verdict.probe_p99_ms.get(facts.backend) if verdict else None
+    return _figure(ping.p50), _p99(ping.p99, interval, rough=facts.rough_ping)
+
+
+def _waits(facts: Facts) -> tuple[Cell, ...]:
+    share = known.gil_wait(facts)
+    loop, worker = (share.loop, share.worker) if share else (None, None)
+    return Cell(formats.percent(loop)), Cell(formats.percent(worker))
+
+
+def _service(facts: Facts) -> tuple[Cell, ...]:
+    return (
+        _figure(known.mean_of(facts, lambda trial: trial.cpu_cores)),
+        _figure(known.mean_of(facts, lambda trial: trial.memory_mb)),
+    )
+
+
+def _figure(value: float | None) -> Cell:
+    return Cell(formats.significant(value))
+
+
+def _p99(value: float, interval: Interval | None, *, rough: bool) -> Cell:
+    return Cell(formats.significant(value), formats.span(interval), ROUGH if rough else "", rough)
+
+
+def _trial_row(trial: Trial) -> TrialRow:
+    latency, ping = trial.latency_ms, trial.probe_latency_ms
+    cells = (
+        formats.count(trial.requests),
+        formats.count(trial.errors),
+        formats.significant(trial.throughput_rps),
+        formats.significant(latency.p50 if latency else None),
+        formats.significant(latency.p99 if latency else None),
+        formats.significant(ping.p99 if ping else None),
+        f"{formats.count(trial.probes_answered)} of {formats.count(trial.probes_due)}",
+        formats.percent(trial.generator.cpu_share if trial.generator else None),
+    )
+    return TrialRow(str(trial.block), trial.backend, cells, trial.valid)

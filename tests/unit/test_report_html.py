@@ -1,0 +1,397 @@
+"""Facts about the HTML report: it is whole, it is inert, and it says what the evidence says."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+
+import pytest
+from factories import (
+    ASYNCIO,
+    BACKENDS,
+    EXCLUSION,
+    GENERATOR_GUILTY,
+    PROCESSES,
+    REASONS,
+    SHARED_CORES,
+    THREADS,
+    interrupted,
+    make_evidence,
+    make_graphs,
+    silenced,
+    without_flames,
+    without_samples,
+)
+
+from gilscope.model import BackendName, Caution, Evidence, Flame, FlameKind, LoadKind, Target
+from gilscope.report.cards import answer
+from gilscope.report.html import render
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>&\""
+
+
+class Document(HTMLParser):
+    """What a browser would see: elements with their text, and whether every tag is closed in its order."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.cells: list[list[str]] = []
+        self.words: list[str] = []
+        self.feed(markup)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.cells.append([])
+        if tag in ("td", "th") and self.cells:
+            self.cells[-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self.open or "script" in self.open:
+            return
+        self.words.append(data)
+        if "tr" in self.open and "small" not in self.open and self.cells[-1]:
+            self.cells[-1][-1] += data.strip()
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def row(self, backend: BackendName, nth: int = 0) -> list[str]:
+        """Return a backend's row in the ``nth`` table of figures (those of trials have fewer columns)."""
+        return [row for row in self.cells if row and row[0] == backend and len(row) != 11][nth][1:]
+
+
+@cache
+def shown() -> str:
+    evidence = make_evidence()
+    return render(evidence, graphs=make_graphs(evidence), viewer_style=".flame{}", viewer_script="void 0;")
+
+
+def read(evidence: Evidence) -> Document:
+    return Document(render(evidence, graphs={}))
+
+
+RUNS: dict[str, Callable[[], Evidence]] = {
+    "complete": make_evidence,
+    "interrupted": lambda: interrupted(make_evidence()),
+    "empty": lambda: interrupted(make_evidence(), trials=0),
+    "no flames": lambda: without_flames(make_evidence()),
+    "no samples": lambda: without_samples(make_evidence()),
+    "silent backend": lambda: silenced(make_evidence(), "primes", THREADS),
+    "silent baseline": lambda: silenced(make_evidence(), "primes", ASYNCIO),
+    "no ratios": lambda: without_ratios(make_evidence()),
+}
+
+
+def without_ratios(evidence: Evidence) -> Evidence:
+    verdicts = tuple(replace(verdict, throughput_ratio={}) for verdict in evidence.run.verdicts)
+    return replace(evidence, run=replace(evidence.run, verdicts=verdicts))
+
+
+def with_target(evidence: Evidence, workload: str, target: Target) -> Evidence:
+    plan = evidence.run.plan
+    targets = tuple(target if known.workload == workload else known for known in plan.targets)
+    return replace(evidence, run=replace(evidence.run, plan=replace(plan, targets=targets)))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_run_makes_a_well_formed_page(name: str) -> None:
+    markup = render(RUNS[name](), graphs={})
+    assert markup.startswith("<!doctype html>")
+    assert "Machine and method" in Document(markup).text
+
+
+def test_nothing_in_the_page_asks_the_network() -> None:
+    document = Document(shown())
+    for tag, name, value in document.attributes:
+        assert not re.search(r"^\s*(https?:|//)|url\(", value), (tag, name, value)
+        if name in ("src", "href", "action", "poster", "data", "srcset", "xlink:href"):
+            assert value.startswith("#"), (tag, name, value)
+    assert not {tag for tag, _, _ in document.attributes} & {
+        "link",
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "base",
+    }
+    styles = "".join(re.findall(r"<style>(.*?)</style>", shown(), re.DOTALL))
+    assert "url(" not in styles
+    assert "@import" not in styles
+
+
+def test_links_lead_to_places_in_the_page() -> None:
+    attributes = Document(shown()).attributes
+    places = [value for _, name, value in attributes if name == "id"]
+    assert len(places) == len(set(places))
+    assert {value.removeprefix("#") for _, name, value in attributes if name == "href"} <= set(places)
+
+
+def test_policy_forbids_every_request_and_every_script_but_the_viewer() -> None:
+    policy = policy_of(Document(shown()))
+    digest = base64.b64encode(hashlib.sha256(b"void 0;").digest()).decode()
+    assert policy.startswith("default-src 'none';")
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "script-src 'none'" in policy_of(read(make_evidence()))
+
+
+def policy_of(document: Document) -> str:
+    return next(value for _, name, value in document.attributes if name == "content" and "-src" in value)
+
+
+def test_viewer_is_embedded_once() -> None:
+    assert shown().count("<script>void 0;</script>") == 1
+    assert shown().count(".flame{}") == 1
+    assert "<script" not in render(make_evidence(), graphs={})
+
+
+def test_viewer_cannot_close_its_own_element() -> None:
+    markup = render(make_evidence(), graphs={}, viewer_style="/*</style>*/", viewer_script="'</SCRIPT>'")
+    Document(markup)
+    assert markup.count("</style>") == 1
+    assert markup.lower().count("</script>") == 1
+
+
+def test_everything_from_outside_is_escaped() -> None:
+    markup = render(hostile(make_evidence()), graphs={})
+    document = Document(markup)
+    assert "<script" not in markup
+    assert "img" not in {tag for tag, _, _ in document.attributes}
+    assert not [name for _, name, _ in document.attributes if name.startswith("on")]
+    assert document.text.count("<script>alert('x')</script>") > 20
+
+
+def hostile(evidence: Evidence) -> Evidence:
+    """Put markup wherever a user's code or machine can put words."""
+    caution = Caution(HOSTILE, HOSTILE, HOSTILE)
+    run = evidence.run
+    run = replace(
+        run,
+        name=HOSTILE,
+        started_at=HOSTILE,
+        gilscope=HOSTILE,
+        machine=replace(run.machine, system=HOSTILE, cpu=HOSTILE, python=HOSTILE, start_method=HOSTILE),
+        plan=replace(
+            run.plan,
+            python=f"/{HOSTILE}",
+            targets=tuple(
+                Target(HOSTILE, HOSTILE, {HOSTILE: HOSTILE}, {BackendName.INTERPRETERS: HOSTILE})
+                for target in run.plan.targets
+                if target.workload == "primes"
+            ),
+        ),
+        trials=tuple(
+            replace(trial, workload=HOSTILE, first_error=HOSTILE, warnings=(caution,), valid=trial.block < 3)
+            for trial in run.trials
+            if trial.workload == "primes"
+        ),
+        flames=tuple(
+            replace(flame, workload=HOSTILE, source=HOSTILE, notes=(HOSTILE,))
+            for flame in run.flames
+            if flame.workload == "primes"
+        ),
+        verdicts=tuple(
+            replace(verdict, workload=HOSTILE, reason=HOSTILE, caveats=(HOSTILE,))
+            for verdict in run.verdicts
+            if verdict.workload == "primes"
+        ),
+    )
+    return replace(evidence, run=run)
+
+
+@pytest.mark.parametrize("workload", REASONS)
+def test_verdicts_come_first_with_their_reasons(workload: str) -> None:
+    text = Document(shown()).text
+    first_section = text.index("Where the time goes")
+    assert text.index(REASONS[workload]) < first_section
+    assert text.index(f"The evidence for {workload}") < first_section
+
+
+def test_answers_are_big_words() -> None:
+    text = Document(shown()).text
+    for answered in (
+        "http_fetch tie: use asyncio",
+        "primes processes",
+        "sha256 threads",
+        "json_roundtrip asyncio",
+    ):
+        assert answered in text
+
+
+def test_answer_without_a_recommendation_says_so() -> None:
+    verdict = replace(make_evidence().run.verdicts[0], winner=None, recommended=None)
+    assert answer(verdict).lead == "no answer"
+    assert answer(None).lead == "no verdict yet"
+
+
+def test_every_backend_has_a_row_for_every_workload() -> None:
+    document = Document(shown())
+    for backend in BACKENDS:
+        assert [document.row(backend, nth) for nth in range(4)]
+
+
+def test_figures_have_three_digits_and_rough_ones_are_marked() -> None:
+    document = Document(shown())
+    processes = document.row(PROCESSES, 1)
+    assert processes[:3] == ["3,444", "0", "287"]
+    assert processes[-4:] == ["\N{EN DASH}", "\N{EN DASH}", "1.91", "148"]
+    assert re.fullmatch(r"\d+(\.\d+)?", processes[5])
+    assert processes[7:9] == ["0.900", "~4.00"]
+    assert document.row(ASYNCIO, 1)[5].startswith("~")
+    assert document.row(THREADS, 1)[9:11] == ["41\N{NO-BREAK SPACE}%", "86\N{NO-BREAK SPACE}%"]
+    assert "~ marks a rough p99: fewer than 2,000 samples lie behind it." in document.text
+
+
+def test_intervals_stand_under_their_figures() -> None:
+    assert "<td>287<small>281 to 293</small></td>" in shown()
+
+
+def test_invalid_trial_is_marked_and_not_counted() -> None:
+    document = Document(shown())
+    assert (
+        f"Trial does not count: threads, block 3 {GENERATOR_GUILTY.message} {GENERATOR_GUILTY.remedy}"
+        in document.text
+    )
+    assert document.row(THREADS, 0)[0] == "4,832"
+    assert shown().count('<tr class="discarded">') == 1
+
+
+def test_invalid_trial_without_a_reason_is_still_told() -> None:
+    run = make_evidence().run
+    trials = tuple(replace(trial, valid=False, warnings=()) for trial in run.trials[:1])
+    assert (
+        "The run did not record why." in read(replace(make_evidence(), run=replace(run, trials=trials))).text
+    )
+
+
+def test_warnings_are_told_once_with_their_trials_and_remedy() -> None:
+    text = Document(shown()).text
+    assert text.count(f"{SHARED_CORES.message} processes, blocks 1, 2 and 3 {SHARED_CORES.remedy}") == 3
+
+
+def test_first_error_is_shown_as_it_was() -> None:
+    text = Document(shown()).text
+    assert "37 errors: threads, block 2" in text
+    assert 'ValueError: unexpected <script>alert("1 & 2")</script> in <b>payload</b>' in text
+    assert "&lt;script&gt;alert(" in shown()
+
+
+def test_excluded_backend_is_told_in_the_verdict_and_in_the_table() -> None:
+    document = Document(shown())
+    assert document.text.count(EXCLUSION) == 2
+    assert document.row(PROCESSES, 3) == [f"not tried: {EXCLUSION}"]
+
+
+def test_silent_backend_has_zeros_and_dashes() -> None:
+    document = read(silenced(make_evidence(), "primes", THREADS))
+    requests, errors, rps, *latencies = document.row(THREADS, 1)
+    assert (requests, errors, rps) == ("0", "1,788", "0")
+    assert set(latencies[:6]) == {"\N{EN DASH}"}
+
+
+def test_without_samples_the_blocks_stand_in() -> None:
+    document = read(without_samples(make_evidence()))
+    assert document.row(PROCESSES, 1)[8] == "~4.00"
+    assert "No raw samples to draw from." in document.text
+
+
+def test_flame_graphs_lie_in_closed_folds() -> None:
+    evidence = make_evidence()
+    for markup in make_graphs(evidence).values():
+        assert shown().count(markup) == 1
+    for fold in re.findall(r"<details.*?</details>", shown(), re.DOTALL):
+        assert fold.startswith('<details class="fold"><summary>')
+    assert "open" not in {name for tag, name, _ in Document(shown()).attributes if tag == "details"}
+
+
+def test_flame_graphs_say_how_to_read_them_and_what_they_are_made_of() -> None:
+    text = Document(shown()).text
+    assert text.count("holding Who had the GIL.") == 4
+    assert text.count("wall All threads, waiting included.") == 4
+    assert "threads 187 stacks, py-spy 0.4.3 at 100 Hz for 2 s, 3 lost" in text
+    assert "native frames are not shown" in text
+
+
+def test_graph_that_was_not_handed_in_is_named() -> None:
+    assert "This graph is not in the report." in read(make_evidence()).text
+
+
+def test_waiting_graphs_have_their_own_sentence() -> None:
+    run = make_evidence().run
+    flame: Flame = replace(run.flames[0], kind=FlameKind.WAITING, lost=0, samples=1)
+    text = read(replace(make_evidence(), run=replace(run, flames=(flame,)))).text
+    assert "waiting Who waited for the GIL" in text
+    assert "1 stack, py-spy 0.4.3 at 100 Hz for 2 s" in text
+
+
+def test_run_without_flames_says_so() -> None:
+    assert "This run was made without profiles." in read(without_flames(make_evidence())).text
+
+
+def test_partial_run_has_a_banner_and_a_complete_one_has_none() -> None:
+    assert "This run is partial: 5 of 33 trials are in." in read(interrupted(make_evidence())).text
+    assert "partial" not in Document(shown()).text
+
+
+def test_machine_and_plan_are_told() -> None:
+    text = Document(shown()).text
+    for fact in (
+        "Example CPU @ 2.40GHz, 2 cores",
+        "20 users in a closed loop",
+        "50 pings per second",
+        "seed 7",
+    ):
+        assert fact in text
+    assert "load 2 min 45 s (59 %) profiling 44 s (16 %) together 74 % of the wall time" in text
+
+
+def test_open_loop_is_explained_as_such() -> None:
+    run = make_evidence().run
+    load = replace(run.plan.load, kind=LoadKind.OPEN, users=None, rate=120.0)
+    text = read(replace(make_evidence(), run=replace(run, plan=replace(run.plan, load=load)))).text
+    assert "120 arrivals per second in an open loop" in text
+    assert "Closed loop" not in text
+
+
+def test_arguments_are_written_as_the_call() -> None:
+    target = Target("primes", "pkg.mod:count", {"n": 5, "kind": "odd"})
+    assert 'pkg.mod:count(n=5, kind="odd")' in read(with_target(make_evidence(), "primes", target)).text
+
+
+def test_tables_have_scopes_and_pictures_have_words() -> None:
+    attributes = Document(shown()).attributes
+    assert shown().count("<th ") == sum((tag, name) == ("th", "scope") for tag, name, _ in attributes)
+    assert "<th>" not in shown()
+    charts = [
+        name for tag, name, value in attributes if tag == "svg" and (name == "aria-label" or value == "img")
+    ]
+    assert charts.count("aria-label") == charts.count("role") > 20
+
+
+def test_page_follows_light_dark_print_and_phones() -> None:
+    for query in (
+        "prefers-color-scheme: dark",
+        "@media print",
+        "@container (max-width: 500px)",
+        "max-width: 640px",
+    ):
+        assert query in shown()
