@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from aiohttp import web
@@ -14,7 +14,7 @@ from gilscope.backends.table import BACKENDS
 from gilscope.web import handlers
 from gilscope.web.config import ServiceConfig
 from gilscope.web.metrics import ServiceMetrics
-from gilscope.web.problems import problems
+from gilscope.web.problems import Handler, answering_problems
 from gilscope.web.service import SERVICE, Service
 from gilscope.web.work import WorkRoute
 from gilscope.workloads.base import Surroundings
@@ -24,16 +24,26 @@ from gilscope.workloads.upstream_process import running_upstream
 
 def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> web.Application:
     """Return the application; nothing runs before its startup."""
-    app = web.Application(middlewares=[problems])
+    app = web.Application()
     app[SERVICE] = Service(config, metrics or ServiceMetrics())
     app.cleanup_ctx.append(_running)
-    app.router.add_get("/work/{workload}/{backend}", handlers.work)
-    app.router.add_get("/ping", handlers.ping)
-    app.router.add_get("/healthz", handlers.healthz)
-    app.router.add_get("/readyz", handlers.readyz)
-    app.router.add_get("/workloads", handlers.workloads)
-    app.router.add_get("/backends", handlers.backends)
+    for path, handler in _routes(config):
+        app.router.add_get(path, answering_problems(handler))
+    app.router.add_route("*", "/{path:.*}", answering_problems(handlers.no_such_route))
     return app
+
+
+def _routes(config: ServiceConfig) -> Iterator[tuple[str, Handler]]:
+    """Yield all GET routes; work has a static path each, which aiohttp finds without a pattern."""
+    for workload in config.workloads:
+        for backend in config.backends:
+            yield f"/work/{workload.name}/{backend}", handlers.work_on(workload.name, backend)
+    yield "/work/{workload}/{backend}", handlers.no_such_work
+    yield "/ping", handlers.ping
+    yield "/healthz", handlers.healthz
+    yield "/readyz", handlers.readyz
+    yield "/workloads", handlers.workloads
+    yield "/backends", handlers.backends
 
 
 async def _running(app: web.Application) -> AsyncIterator[None]:

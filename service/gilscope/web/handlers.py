@@ -12,29 +12,40 @@ from aiohttp import web
 from gilscope.backends.table import BACKENDS
 from gilscope.errors import BackendUnavailableError
 from gilscope.model import BackendName
-from gilscope.web.problems import problem
-from gilscope.web.service import SERVICE, Service
+from gilscope.web.problems import Handler, problem
+from gilscope.web.service import SERVICE
 from gilscope.workloads.base import Workload
 
 
-async def work(request: web.Request) -> web.Response:
-    """``GET /work/{workload}/{backend}``: run it and say where the time went."""
+def work_on(workload: str, backend: str) -> Handler:
+    """Return the handler of ``GET /work/{workload}/{backend}``: run it and say where the time went."""
+
+    async def work(request: web.Request) -> web.Response:
+        return await request.app[SERVICE].routes[workload, backend].answer(request)
+
+    return work
+
+
+async def no_such_work(request: web.Request) -> NoReturn:
+    """``GET /work/…/…`` for what this service does not have: say what it has."""
     workload, backend = request.match_info["workload"], request.match_info["backend"]
-    service = request.app[SERVICE]
-    route = service.routes.get((workload, backend))
-    if route is None:
-        _refuse(service, workload, backend)
-    return await route.answer(request)
-
-
-def _refuse(service: Service, workload: str, backend: str) -> NoReturn:
-    known = [workload.name for workload in service.config.workloads]
+    known = [workload.name for workload in request.app[SERVICE].config.workloads]
     if workload not in known:
         raise web.HTTPNotFound(text=f"no workload '{workload}' here; there is: {', '.join(known)}")
     if backend not in BACKENDS:
         raise web.HTTPNotFound(text=f"no backend '{backend}'; there is: {', '.join(BACKENDS)}")
     reason = BACKENDS[BackendName(backend)].unavailable() or "was not started with this service"
     raise BackendUnavailableError(f"the {backend} backend {reason}")
+
+
+async def no_such_route(request: web.Request) -> NoReturn:
+    """Everything else: an unknown path, or a method other than GET."""
+    known = [resource.canonical for resource in request.app.router.resources()]
+    if request.path in known:
+        raise web.HTTPMethodNotAllowed(
+            request.method, ["GET", "HEAD"], text=f"{request.path} takes GET, not {request.method}"
+        )
+    raise web.HTTPNotFound(text=f"no route {request.path}; there is: {', '.join(known[:-1])}")
 
 
 async def ping(_request: web.Request) -> web.Response:

@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from gilscope.backends.base import Backend
 from gilscope.model import BackendName
 
-BUCKETS = (*(m * 10**e for e in range(-4, 1) for m in (1, 1.6, 2.5, 4, 6.3)), 10.0)
+BUCKETS = (*(float(f"{m}e{e}") for e in range(-4, 1) for m in (1, 1.6, 2.5, 4, 6.3)), 10.0)
 """Seconds, five to the decade (ISO 3's R5 series) from 100 us to 10 s: at p99 the median error is 12 %."""
+
+BOUNDS = (*(floatToGoString(bound) for bound in BUCKETS), "+Inf")
+"""The buckets' upper bounds as the exposition format writes them."""
 
 STAGES = ("queue", "run", "cpu", "return")
 
 
-class RouteMetrics(NamedTuple):
-    """The children of one workload on one backend, looked up once."""
+class LoopHistogram:
+    """A histogram with a single writer, the event loop, and so without a lock.
 
-    ok: Histogram
-    failed: Histogram
-    queue: Histogram
-    run: Histogram
-    cpu: Histogram
-    return_: Histogram
+    ``prometheus_client``'s own takes a lock and walks its buckets in Python: with five observations a request,
+    that alone cost a tenth of a bare request's time. What is exposed is the same.
+    """
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one observation; a bucket includes its upper bound."""
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.total += seconds
+
+    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        """Write cumulative buckets and sum into a family."""
+        cumulative = zip(BOUNDS, accumulate(list(self.counts)), strict=True)
+        family.add_metric(labels, buckets=list(cumulative), sum_value=self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMetrics:
+    """The histograms of one workload on one backend."""
+
+    ok: LoopHistogram = field(default_factory=LoopHistogram)
+    failed: LoopHistogram = field(default_factory=LoopHistogram)
+    queue: LoopHistogram = field(default_factory=LoopHistogram)
+    run: LoopHistogram = field(default_factory=LoopHistogram)
+    cpu: LoopHistogram = field(default_factory=LoopHistogram)
+    return_: LoopHistogram = field(default_factory=LoopHistogram)
+
+    def by_status(self) -> tuple[tuple[str, LoopHistogram], ...]:
+        """Return the request histograms with their label value."""
+        return (("200", self.ok), ("500", self.failed))
+
+    def by_stage(self) -> tuple[tuple[str, LoopHistogram], ...]:
+        """Return the stage histograms with their label value."""
+        return tuple(zip(STAGES, (self.queue, self.run, self.cpu, self.return_), strict=True))
 
 
 class ServiceMetrics:
@@ -34,30 +73,16 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Histogram(
-            "gilscope_request_duration_seconds",
-            "Time from accepting a work request to its answer.",
-            ["workload", "backend", "status"],
-            buckets=BUCKETS,
-            registry=self.registry,
-        )
-        self._stages = Histogram(
-            "gilscope_stage_seconds",
-            "Time of a work request in each stage: queue, run, cpu (of run), return.",
-            ["workload", "backend", "stage"],
-            buckets=BUCKETS,
-            registry=self.registry,
-        )
         started = Gauge(
             "gilscope_run_started_timestamp_seconds", "When this service started.", registry=self.registry
         )
         started.set_to_current_time()
+        self._routes = _Routes()
+        self.registry.register(self._routes)
 
     def route(self, workload: str, backend: BackendName) -> RouteMetrics:
-        """Return the children of one workload on one backend."""
-        statuses = (self._requests.labels(workload, backend, status) for status in ("200", "500"))
-        stages = (self._stages.labels(workload, backend, stage) for stage in STAGES)
-        return RouteMetrics(*statuses, *stages)
+        """Return the histograms of one workload on one backend."""
+        return self._routes.children.setdefault((workload, backend), RouteMetrics())
 
     def watch(self, backends: Mapping[BackendName, Backend], in_flight: Mapping[BackendName, int]) -> None:
         """Report pools when scraped; the measured loop does nothing for it."""
@@ -73,16 +98,38 @@ class ServiceMetrics:
         return server.server_port
 
 
+class _Routes(Collector):
+    """Reads the routes' histograms at the time of the scrape."""
+
+    def __init__(self) -> None:
+        self.children: dict[tuple[str, BackendName], RouteMetrics] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Expose the same families as ``prometheus_client``'s own histograms would."""
+        requests = HistogramMetricFamily(
+            "gilscope_request_duration_seconds",
+            "Time from accepting a work request to its answer.",
+            labels=["workload", "backend", "status"],
+        )
+        stages = HistogramMetricFamily(
+            "gilscope_stage_seconds",
+            "Time of a work request in each stage: queue, run, cpu (of run), return.",
+            labels=["workload", "backend", "stage"],
+        )
+        for (workload, backend), route in self.children.items():
+            for status, histogram in route.by_status():
+                histogram.add_to(requests, (workload, backend, status))
+            for stage, histogram in route.by_stage():
+                histogram.add_to(stages, (workload, backend, stage))
+        yield from (requests, stages)
+
+
 class _Pools(Collector):
     """Reads the pools' state at the time of the scrape."""
 
     def __init__(self, backends: Mapping[BackendName, Backend], in_flight: Mapping[BackendName, int]) -> None:
         self._backends = backends
         self._in_flight = in_flight
-
-    def describe(self) -> list[Metric]:
-        """Nothing ahead of the first scrape: names are fixed in :meth:`collect`."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """Derive queued and active calls from those in flight and the number of workers."""

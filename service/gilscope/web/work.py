@@ -41,16 +41,12 @@ class Stages(NamedTuple):
             (returned_ns - accepted_ns) / 1e6,
         )
 
-    def as_json(self) -> dict[str, float]:
-        """Return the stages under their public names."""
-        return dict(zip(("queue", "run", "cpu", "return", "total"), self, strict=True))
 
-    def as_server_timing(self) -> str:
-        """Return the value of a ``Server-Timing`` header (W3C, durations in milliseconds)."""
-        return (
-            f"queue;dur={self.queue:.6f}, run;dur={self.run:.6f}, cpu;dur={self.cpu:.6f}, "
-            f"return;dur={self.return_:.6f}, total;dur={self.total:.6f}"
-        )
+JSON_TIMING = '{"queue": %.4f, "run": %.4f, "cpu": %.4f, "return": %.4f, "total": %.4f}'
+SERVER_TIMING = "queue;dur=%.4f, run;dur=%.4f, cpu;dur=%.4f, return;dur=%.4f, total;dur=%.4f"
+"""A ``Server-Timing`` header (W3C): durations in milliseconds, here to a tenth of a microsecond."""
+
+_encode = json.JSONEncoder().encode
 
 
 class WorkRoute:
@@ -72,6 +68,7 @@ class WorkRoute:
         self._in_flight = in_flight
         self._surroundings = surroundings
         self._arguments: dict[str, dict[str, object]] = {}
+        self._opening = f'{{"workload": {_encode(workload.name)}, "backend": {_encode(name)}, "result": '
 
     async def answer(self, request: web.Request) -> web.Response:
         """Run the workload and answer with its result and its stages.
@@ -119,17 +116,11 @@ class WorkRoute:
         metrics.return_.observe(stages.return_ / 1e3)
 
     def _succeeded(self, result: object, stages: Stages) -> web.Response:
-        body = {
-            "workload": self._workload.name,
-            "backend": self._name,
-            "result": presentable(result),
-            "timing_ms": stages.as_json(),
-        }
-        return web.Response(
-            body=json.dumps(body).encode(),
-            content_type="application/json",
-            headers={"Server-Timing": stages.as_server_timing()},
-        )
+        # Written by hand: this runs on the measured loop, and encoding the whole took three times as long.
+        timing = JSON_TIMING % stages
+        body = f'{self._opening}{_encode(presentable(result))}, "timing_ms": {timing}}}'
+        headers = {"Content-Type": "application/json", "Server-Timing": SERVER_TIMING % stages}
+        return web.Response(body=body.encode(), headers=headers)
 
     def _failed(self, failure: Failure) -> web.Response:
         return problem(
