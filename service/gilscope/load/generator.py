@@ -74,7 +74,9 @@ def run(order: Order, commands: IO[bytes]) -> None:
         {"rate": order.probe_rate, "seed": order.seed, "on_dispatch": staticmethod(recorder.dispatched)},
     )
     environment = Environment(user_classes=[work, probe], host=order.url)
-    environment.parsed_options = Namespace(workload=order.workload, backend=order.backend, query="")
+    environment.parsed_options = Namespace(
+        own_workload=order.workload, workload="", backend=order.backend, query=""
+    )
     listen(environment, recorder)
     runner = environment.create_local_runner()
     count = order.users + 1
@@ -114,7 +116,7 @@ def measure(order: Order, recorder: Recorder) -> dict[str, object]:
 
 
 def _await_pings(recorder: Recorder, window: tuple[float, float], deadline: float) -> None:
-    while recorder.probes_answered(*window) < recorder.probes_due(*window) and time.monotonic() < deadline:
+    while not recorder.settled(*window) and time.monotonic() < deadline:
         gevent.sleep(_POLL_S)
 
 

@@ -41,7 +41,7 @@ class WorkUser(FastHttpUser):
     def path(self) -> str:
         """Return what to request: the workload and backend of the command line or of the web page."""
         chosen = self.environment.parsed_options
-        return work_path(chosen.workload, chosen.backend, chosen.query)
+        return work_path(chosen.own_workload or chosen.workload, chosen.backend, chosen.query)
 
     @task
     def work(self) -> None:

@@ -1,0 +1,65 @@
+"""The same users under a load that changes over time: a ramp, steps or a spike.
+
+locust -f loadtests/shapes.py --host http://127.0.0.1:8080 --headless --shape spike --peak 32 --span 60
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from locust import LoadTestShape, events
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from locustfile import Probe, Work
+
+__all__ = ["Probe", "Shaped", "Work"]
+
+STEPS = 5
+PROBES = 1
+"""One more user than asked for: the probe."""
+
+
+def ramp(progress: float) -> float:
+    """Rise evenly from none to all."""
+    return progress
+
+
+def steps(progress: float) -> float:
+    """Rise in five equal steps."""
+    return (int(progress * STEPS) + 1) / STEPS
+
+
+def spike(progress: float) -> float:
+    """Stay at a tenth, but for the middle fifth of the time, which has all."""
+    return 1.0 if 0.4 <= progress < 0.6 else 0.1
+
+
+SHAPES = {"ramp": ramp, "steps": steps, "spike": spike}
+
+
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
+def choose(parser: ArgumentParser, **_: Any) -> None:  # noqa: ANN401
+    """Let the shape be chosen."""
+    group = parser.add_argument_group("shape", "how the number of work users changes over time")
+    group.add_argument("--shape", default="ramp", choices=list(SHAPES))
+    group.add_argument("--peak", type=int, default=32, help="work users at the most (default: 32)")
+    group.add_argument("--span", type=float, default=60.0, help="seconds in all (default: 60)")
+
+
+class Shaped(LoadTestShape):
+    """Follows the chosen shape, then ends the test."""
+
+    def tick(self) -> tuple[int, float] | None:
+        """Return the users wanted now and how many may start per second; None ends the test."""
+        assert self.runner is not None
+        options = self.runner.environment.parsed_options
+        assert options is not None
+        progress = self.get_run_time() / options.span  # type: ignore[no-untyped-call]
+        if progress >= 1:
+            return None
+        users = max(1, round(options.peak * SHAPES[options.shape](progress)))
+        return users + PROBES, float(options.peak)
