@@ -1,0 +1,74 @@
+"""Types of command-line values, shared by the commands. Bad input ends in argparse's message and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from gilscope.errors import ParameterError, UsageError
+from gilscope.model import BackendName
+
+T = TypeVar("T")
+
+
+def number(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Return a type for numbers from ``minimum`` to ``maximum``, both inclusive."""
+
+    def parse(text: str) -> float:
+        value = _as(float, text, "a number")
+        if math.isnan(value) or not minimum <= value <= maximum:
+            raise argparse.ArgumentTypeError(f"takes {minimum:g} to {maximum:g}, not {text}")
+        return value
+
+    return parse
+
+
+def whole(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return a type for whole numbers from ``minimum`` to ``maximum``, both inclusive."""
+
+    def parse(text: str) -> int:
+        value = _as(int, text, "a whole number")
+        if not minimum <= value <= maximum:
+            raise argparse.ArgumentTypeError(f"takes {minimum} to {maximum}, not {text}")
+        return value
+
+    return parse
+
+
+def _as(kind: Callable[[str], T], text: str, what: str) -> T:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes {what}, not {text!r}") from None
+
+
+def backends(text: str) -> tuple[BackendName, ...]:
+    """Parse ``a,b`` into backends, each once, in the order given."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in set(BackendName):
+            raise argparse.ArgumentTypeError(
+                f"there is no backend {name!r}; there is: {', '.join(BackendName)}"
+            )
+    if not names:
+        raise argparse.ArgumentTypeError(f"names no backend; there is: {', '.join(BackendName)}")
+    return tuple(dict.fromkeys(BackendName(name) for name in names))
+
+
+def pairs(given: Sequence[str]) -> dict[str, str]:
+    """Split ``--arg NAME=JSON`` values.
+
+    Raises:
+        UsageError: one has no ``=``, or a name comes twice.
+    """
+    split: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--arg takes NAME=JSON, not '{text}'", remedy="such as --arg n=20000")
+        if name in split:
+            raise ParameterError(f"--arg {name} is given twice")
+        split[name] = value
+    return split

@@ -1,0 +1,257 @@
+"""Compare the backends under real load and show why one of them wins.
+
+TARGET is a built-in workload, package.module:function or path/to/file.py:function; without one, the demo
+set runs. Every backend is tried in a fresh service process, in several blocks of shuffled order; profiles
+are taken after the figures. For example:
+
+  gilscope compare primes --arg n=20000
+  gilscope compare my.py:work --arg n=20000 --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gilscope import __version__
+from gilscope.commands.arguments import backends, number, pairs, whole
+from gilscope.errors import UsageError
+from gilscope.model import BackendName, Caution, Evidence, Load, LoadKind, Plan, Run
+
+if TYPE_CHECKING:
+    from gilscope.compare.experiment import Experiment
+    from gilscope.compare.preflight import Checked
+    from gilscope.compare.store import RunFolder
+
+PROBE_RATE = 50.0
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Defaults for what was not asked for, in seconds and blocks."""
+
+    warmup_s: float
+    duration_s: float
+    blocks: int
+    profile_s: int
+
+
+PRESETS = {
+    "thorough": Preset(1.0, 5.0, 4, 3),
+    "demo": Preset(0.5, 2.0, 3, 2),
+    "quick": Preset(0.3, 1.0, 2, 1),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    thorough = PRESETS["thorough"]
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="what to compare (default: the demo set)"
+    )
+    parser.add_argument(
+        "--arg", action="append", default=[], metavar="NAME=JSON", help="argument of the targets; repeatable"
+    )
+    parser.add_argument("--app-dir", metavar="DIR", help="put this folder on the service's import path")
+    parser.add_argument("--backends", type=backends, metavar="A,B", help="default: all that this Python has")
+    parser.add_argument(
+        "--users",
+        type=whole(1, 10_000),
+        default=8,
+        metavar="N",
+        help="closed-loop users (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--duration",
+        type=number(0.5, 3_600),
+        metavar="S",
+        help=f"seconds measured per trial (default: {thorough.duration_s:g}; demo set: "
+        f"{PRESETS['demo'].duration_s:g})",
+    )
+    parser.add_argument(
+        "--warm-up",
+        type=number(0, 600),
+        metavar="S",
+        help=f"seconds of load before each measurement (default: {thorough.warmup_s:g})",
+    )
+    parser.add_argument(
+        "--blocks",
+        type=whole(1, 100),
+        metavar="N",
+        help=f"how often every backend is tried (default: {thorough.blocks}; demo set: {PRESETS['demo'].blocks})",
+    )
+    parser.add_argument(
+        "--pool-size",
+        type=whole(1, 512),
+        metavar="N",
+        help="workers of each pool (default: as many as cores for processes and interpreters, "
+        "ThreadPoolExecutor's default for threads)",
+    )
+    parser.add_argument("--no-profiles", action="store_true", help="take no flame graphs")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), metavar="N", help="fixes the order of the trials")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default: profiles/<time>-<name>)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a first look in well under a minute: rough figures"
+    )
+    parser.add_argument("--json", action="store_true", help="print the verdicts as one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, print verdicts as they come, write the report."""
+    from gilscope.compare.store import RunFolder, default_folder  # noqa: PLC0415
+
+    begun = time.monotonic()
+    checked = _check_targets(options)
+    plan = _plan(options, checked)
+    now = datetime.now(UTC)
+    name = "-".join(target.workload for target in plan.targets) if options.targets else "demo"
+    folder = RunFolder.create(options.out or default_folder(name, now))
+    try:
+        start = Start(name, now, begun, folder, tuple(c for item in checked for c in item.cautions))
+        return _compare(options, plan, start)
+    finally:
+        folder.discard_if_empty()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is known when the first trial begins, beside the plan. ``begun`` is of ``time.monotonic``."""
+
+    name: str
+    at: datetime
+    begun: float
+    folder: RunFolder
+    cautions: tuple[Caution, ...]
+
+
+def _check_targets(options: argparse.Namespace) -> list[Checked]:
+    from gilscope.backends.table import BACKENDS  # noqa: PLC0415
+    from gilscope.compare.preflight import check_targets  # noqa: PLC0415
+    from gilscope.workloads.catalogue import DEMO_SET  # noqa: PLC0415
+
+    for name in options.backends or ():
+        reason = BACKENDS[name].unavailable()
+        if reason is not None:
+            raise UsageError(f"the {name} backend {reason}", remedy="leave it out of --backends")
+    wanted = options.backends or tuple(BackendName)
+    return check_targets(options.targets or DEMO_SET, pairs(options.arg), wanted, options.app_dir)
+
+
+def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
+    from gilscope.backends.table import available  # noqa: PLC0415
+
+    preset = PRESETS["quick" if options.quick else "thorough" if options.targets else "demo"]
+    return Plan(
+        targets=tuple(item.target for item in checked),
+        backends=options.backends or available(),
+        load=Load(
+            kind=LoadKind.CLOSED,
+            users=options.users,
+            rate=None,
+            seconds=options.duration or preset.duration_s,
+            warmup_seconds=preset.warmup_s if options.warm_up is None else options.warm_up,
+            probe_rate=PROBE_RATE,
+        ),
+        blocks=options.blocks or preset.blocks,
+        seed=random.SystemRandom().randrange(2**32) if options.seed is None else options.seed,
+        pool_size=options.pool_size,
+        given=pairs(options.arg),
+        app_dir=options.app_dir,
+        profile_seconds=0.0 if options.no_profiles else float(preset.profile_s),
+        python=sys.executable,
+    )
+
+
+def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
+    from gilscope.commands.drawing import draw_flame  # noqa: PLC0415
+    from gilscope.commands.progress import watching  # noqa: PLC0415
+    from gilscope.compare.experiment import Experiment  # noqa: PLC0415
+    from gilscope.compare.machine import describe_machine  # noqa: PLC0415
+    from gilscope.compare.plan import schedule  # noqa: PLC0415
+    from gilscope.compare.trial import Setting  # noqa: PLC0415
+    from gilscope.verdict.decision import judge  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        watcher = stack.enter_context(watching(plan, list(schedule(plan)), verdicts_to_stderr=options.json))
+        for caution in start.cautions:
+            watcher.warns(caution)
+        upstream_url = stack.enter_context(_upstream(plan))
+        setting = Setting(plan, upstream_url, start.folder)
+        experiment = Experiment(
+            Run(__version__, start.name, start.at.isoformat(timespec="seconds"), describe_machine(), plan),
+            setting,
+            judge=partial(judge, seed=plan.seed),
+            draw=partial(draw_flame, plan),
+            watcher=watcher,
+            begun=start.begun,
+        )
+        interrupted = _conduct(experiment)
+    return _finish(options, experiment.evidence, start, interrupted=interrupted)
+
+
+@contextmanager
+def _upstream(plan: Plan) -> Iterator[str | None]:
+    """Run the upstream once for the whole comparison, where a workload fetches from it."""
+    from gilscope.workloads.catalogue import BUILT_IN  # noqa: PLC0415
+    from gilscope.workloads.upstream_process import running_upstream  # noqa: PLC0415
+
+    built_in = [BUILT_IN[target.reference] for target in plan.targets if target.reference in BUILT_IN]
+    if any(workload.needs_upstream for workload in built_in):
+        with running_upstream() as url:
+            yield url
+    else:
+        yield None
+
+
+def _conduct(experiment: Experiment) -> bool:
+    """Run it to its end or to Ctrl-C; return whether it was interrupted."""
+    try:
+        experiment.conduct()
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, interrupted: bool) -> int:
+    """Write the report on what was measured and say where it is."""
+    from gilscope.commands.drawing import render_report  # noqa: PLC0415
+    from gilscope.compare.store import to_document  # noqa: PLC0415
+
+    run = evidence.run
+    if not run.trials:
+        print("interrupted before the first trial ended: nothing was kept", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    report = start.folder.write_report(render_report(evidence))
+    if options.json:
+        document = {"run": str(start.folder.path), "verdicts": to_document(run)["verdicts"]}
+        print(json.dumps(document, indent=1))  # noqa: T201
+    if interrupted:
+        print(f"interrupted after {len(run.trials)} trials; they are kept", file=sys.stderr)  # noqa: T201
+    print(
+        _closing(run, report, time.monotonic() - start.begun), file=sys.stderr if options.json else sys.stdout
+    )
+    if interrupted:
+        return INTERRUPTED
+    return 0 if any(trial.valid for trial in run.trials) else 1
+
+
+def _closing(run: Run, report: Path, total_s: float) -> str:
+    timing = run.timing
+    useful = (timing.load_s + timing.profiling_s) / total_s
+    return (
+        f"{total_s:.0f} s in all: {timing.load_s:.0f} s under load, {timing.profiling_s:.0f} s profiling "
+        f"({useful:.0%} of it together)\nreport: {report}"
+    )

@@ -1,0 +1,104 @@
+"""Progress of a comparison on standard error: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from gilscope.compare.plan import Slot, planned_seconds
+from gilscope.compare.watching import Phase, Watcher
+from gilscope.model import Caution, Plan, Trial, Verdict
+from gilscope.report.console import describe_trial, describe_verdict
+
+REFRESHES_PER_SECOND = 2
+"""Few: drawing takes CPU time from what is being measured on a small machine."""
+
+
+class PlainWatcher:
+    """A line per trial, for logs."""
+
+    def __init__(self, slots: Sequence[Slot], *, verdicts_to: Console) -> None:
+        self._total = len(slots)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._verdicts = verdicts_to
+
+    def begins(self, slot: Slot) -> None:
+        """Nothing: a line when it ends says more."""
+
+    def enters(self, slot: Slot, phase: Phase) -> None:
+        """Nothing."""
+
+    def ends(self, slot: Slot, trial: Trial) -> None:
+        """Print the trial's figures."""
+        self._console.print(f"[{slot.position + 1}/{self._total}] {describe_trial(trial)}", markup=False)
+
+    def concludes(self, verdict: Verdict) -> None:
+        """Print the verdict as soon as it is known."""
+        self._verdicts.print(f"\n{describe_verdict(verdict)}\n", markup=False)
+
+    def warns(self, caution: Caution) -> None:
+        """Print a warning with its remedy."""
+        self._console.print(f"! {caution.message}\n  -> {caution.remedy}", markup=False)
+
+
+class BarWatcher(PlainWatcher):
+    """A bar with what runs now and how long is left; finished trials and verdicts scroll by above it."""
+
+    def __init__(
+        self, plan: Plan, slots: Sequence[Slot], progress: Progress, *, verdicts_to: Console
+    ) -> None:
+        super().__init__(slots, verdicts_to=verdicts_to)
+        self._console = progress.console
+        self._plan = plan
+        self._progress = progress
+        self._task = progress.add_task("", total=sum(planned_seconds(plan, slot) for slot in slots))
+
+    def enters(self, slot: Slot, phase: Phase) -> None:
+        """Show what runs now."""
+        now = f"{slot.target.workload} on {slot.backend}, block {slot.block + 1}/{self._plan.blocks}: {phase}"
+        self._progress.update(self._task, description=now)
+
+    def ends(self, slot: Slot, trial: Trial) -> None:
+        """Print the trial's figures and move the bar."""
+        super().ends(slot, trial)
+        self._progress.advance(self._task, planned_seconds(self._plan, slot))
+
+
+class TimeLeft(ProgressColumn):
+    """Planned seconds that are left, counted down between trials."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen = (0.0, time.monotonic())
+
+    def render(self, task: Task) -> Text:
+        """Show minutes and seconds."""
+        if task.completed != self._seen[0]:
+            self._seen = (task.completed, time.monotonic())
+        left = max(0.0, (task.remaining or 0.0) - (time.monotonic() - self._seen[1]))
+        return Text(f"{int(left) // 60}:{int(left) % 60:02d} left")
+
+
+@contextmanager
+def watching(plan: Plan, slots: Sequence[Slot], *, verdicts_to_stderr: bool) -> Iterator[Watcher]:
+    """Watch a comparison; verdicts go to standard output unless that is kept for JSON."""
+    if not sys.stderr.isatty():
+        yield PlainWatcher(
+            slots, verdicts_to=Console(stderr=verdicts_to_stderr, highlight=False, soft_wrap=True)
+        )
+        return
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeLeft())
+    with Progress(
+        *columns, console=console, refresh_per_second=REFRESHES_PER_SECOND, transient=True
+    ) as progress:
+        shared = (
+            console if verdicts_to_stderr or sys.stdout.isatty() else Console(highlight=False, soft_wrap=True)
+        )
+        yield BarWatcher(plan, slots, progress, verdicts_to=shared)

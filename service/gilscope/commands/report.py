@@ -1,0 +1,35 @@
+"""Render a saved run again: the verdicts here, the report as HTML. Starts nothing.
+
+RUN is the folder of a run, as `gilscope compare` names it at its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--json", action="store_true", help="print the verdicts as one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the verdicts and write ``report.html`` anew."""
+    from gilscope.commands.drawing import render_report  # noqa: PLC0415
+    from gilscope.compare.store import RunFolder, to_document  # noqa: PLC0415
+    from gilscope.report.console import describe_verdict  # noqa: PLC0415
+
+    folder = RunFolder(options.run)
+    evidence = folder.read()
+    report = folder.write_report(render_report(evidence))
+    if options.json:
+        document = {"run": str(folder.path), "verdicts": to_document(evidence.run)["verdicts"]}
+        print(json.dumps(document, indent=1))  # noqa: T201
+        return 0
+    for verdict in evidence.run.verdicts:
+        print(f"\n{describe_verdict(verdict)}")  # noqa: T201
+    print(f"\nreport: {report}")  # noqa: T201
+    return 0

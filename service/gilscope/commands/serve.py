@@ -1,0 +1,102 @@
+"""Run the service alone, to try it by hand or to load it with your own tools.
+
+It prints one JSON line once every pool has run a task. Then, for example:
+
+  curl http://127.0.0.1:8080/work/primes/threads?n=8000
+  curl http://127.0.0.1:9464/metrics
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import cast
+
+from gilscope.commands.arguments import backends, pairs, whole
+from gilscope.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=whole(0, 65_535), default=8080, help="default: %(default)s; 0: a free one"
+    )
+    parser.add_argument(
+        "--metrics-port", type=whole(0, 65_535), default=9464, help="default: %(default)s; 0: a free one"
+    )
+    parser.add_argument(
+        "--workload",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="built-in workload, package.module:function or path/to/file.py:function; repeatable "
+        "(default: all built-in ones)",
+    )
+    parser.add_argument(
+        "--arg", action="append", default=[], metavar="NAME=JSON", help="argument of the workload; repeatable"
+    )
+    parser.add_argument("--app-dir", metavar="DIR", help="put this folder on the import path")
+    parser.add_argument("--backends", type=backends, metavar="A,B", help="default: all that this Python has")
+    parser.add_argument("--pool-size", type=whole(1, 512), metavar="N", help="workers of each pool")
+    parser.add_argument("--uvloop", action="store_true", help="run on uvloop (the 'uvloop' extra)")
+    parser.add_argument("--upstream", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    from gilscope.backends.table import available  # noqa: PLC0415
+    from gilscope.web.config import ServiceConfig  # noqa: PLC0415
+    from gilscope.web.serving import Address, serve  # noqa: PLC0415
+    from gilscope.workloads.catalogue import BUILT_IN  # noqa: PLC0415
+    from gilscope.workloads.loader import resolve  # noqa: PLC0415
+
+    ready = _keep_stdout()
+    given = pairs(options.arg)
+    workloads = tuple(
+        resolve(target, given, app_dir=options.app_dir) for target in options.workload or BUILT_IN
+    )
+    chosen = options.backends or available()
+    _require_available(chosen)
+    config = ServiceConfig(workloads, chosen, options.pool_size, options.upstream)
+    address = Address(options.host, options.port, options.metrics_port)
+
+    def announce(line: dict[str, object]) -> None:
+        os.write(ready, json.dumps(line).encode() + b"\n")
+
+    with asyncio.Runner(loop_factory=_loop_factory(wants_uvloop=options.uvloop)) as runner:
+        runner.run(serve(config, address, announce, lifeline=options.lifeline))
+    return 0
+
+
+def _keep_stdout() -> int:
+    """Keep standard output for the ready line; what the user's function prints goes to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    return kept
+
+
+def _require_available(chosen: tuple[str, ...]) -> None:
+    from gilscope.backends.table import BACKENDS  # noqa: PLC0415
+    from gilscope.model import BackendName  # noqa: PLC0415
+
+    for name in chosen:
+        reason = BACKENDS[BackendName(name)].unavailable()
+        if reason is not None:
+            raise UsageError(f"the {name} backend {reason}", remedy="leave it out of --backends")
+
+
+def _loop_factory(*, wants_uvloop: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if not wants_uvloop:
+        return None
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        raise UsageError("uvloop is not installed", remedy="pip install 'gilscope[uvloop]'") from None
+    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)

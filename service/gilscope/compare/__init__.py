@@ -1,0 +1,1 @@
+"""Plan, trial, experiment: what makes a run."""

@@ -1,0 +1,103 @@
+"""A comparison from its first trial to its last verdict, saved as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from gilscope.compare.plan import Slot, schedule
+from gilscope.compare.store import FLAMES_FOLDER, file_name
+from gilscope.compare.trial import Outcome, Setting, TrialRunner, blindness
+from gilscope.compare.watching import Watcher
+from gilscope.flame.pyspy import Capture
+from gilscope.load.control import Generator
+from gilscope.load.samples import read_samples
+from gilscope.model import Evidence, Flame, Folded, Run, Samples, Target, Timing, Trial, Verdict
+
+Judge = Callable[[Target, Sequence[Trial], Mapping[str, Samples]], Verdict]
+Draw = Callable[[Flame, Folded], str]
+
+
+class Experiment:
+    """Runs a plan. :attr:`evidence` holds at any time what is known so far, and the folder holds the same."""
+
+    def __init__(
+        self, run: Run, setting: Setting, *, judge: Judge, draw: Draw, watcher: Watcher, begun: float
+    ) -> None:
+        """``begun`` is when the user's command began, of ``time.monotonic``: the run's time counts from there."""
+        self.evidence = Evidence(run, {}, {})
+        self._setting = setting
+        self._judge = judge
+        self._draw = draw
+        self._watcher = watcher
+        self._begun = begun
+
+    def conduct(self) -> None:
+        """Run every trial, save each as it ends, and judge each workload when its last trial is over.
+
+        Raises:
+            RunFileError: something could not be saved.
+        """
+        generator = Generator()
+        runner = TrialRunner(self._setting, generator, self._watcher.enters)
+        with ExitStack() as stack:
+            stack.callback(generator.stop)
+            slots = list(schedule(self._setting.plan))
+            for slot, following in zip(slots, [*slots[1:], None], strict=True):
+                self._watcher.begins(slot)
+                outcome = runner.run(slot)
+                self._keep(slot, outcome, runner)
+                self._watcher.ends(slot, outcome.trial)
+                if following is None or following.target != slot.target:
+                    self._conclude(slot.target)
+        self._save(complete=True)
+
+    def _keep(self, slot: Slot, outcome: Outcome, runner: TrialRunner) -> None:
+        run, trial = self.evidence.run, outcome.trial
+        watch = runner.stopwatch
+        timing = Timing(time.monotonic() - self._begun, watch.load_s, watch.profiling_s)
+        samples = dict(self.evidence.samples)
+        if trial.samples is not None:
+            samples[trial.samples] = read_samples(self._setting.folder.path / trial.samples)
+        self.evidence = replace(
+            self.evidence, run=replace(run, trials=(*run.trials, trial), timing=timing), samples=samples
+        )
+        self._save()
+        for capture in outcome.captures:
+            self._keep_flame(slot, capture)
+
+    def _keep_flame(self, slot: Slot, capture: Capture) -> None:
+        flame = Flame(
+            workload=slot.target.workload,
+            backend=slot.backend,
+            kind=capture.kind,
+            path=f"{FLAMES_FOLDER}/{file_name(slot.target.workload)}-{slot.backend}.{capture.kind}",
+            source=capture.source,
+            rate_hz=capture.rate_hz,
+            seconds=capture.seconds,
+            samples=capture.samples,
+            lost=capture.lost,
+            notes=blindness(slot.backend),
+        )
+        if not capture.samples:
+            return
+        self._setting.folder.write_flame(flame, capture.folded, self._draw(flame, capture.folded))
+        run = replace(self.evidence.run, flames=(*self.evidence.run.flames, flame))
+        stacks = {**self.evidence.stacks, flame.path: capture.folded}
+        self.evidence = replace(self.evidence, run=run, stacks=stacks)
+        self._save()
+
+    def _conclude(self, target: Target) -> None:
+        run = self.evidence.run
+        trials = [trial for trial in run.trials if trial.workload == target.workload]
+        verdict = self._judge(target, trials, self.evidence.samples)
+        self.evidence = replace(self.evidence, run=replace(run, verdicts=(*run.verdicts, verdict)))
+        self._save()
+        self._watcher.concludes(verdict)
+
+    def _save(self, *, complete: bool = False) -> None:
+        run = replace(self.evidence.run, complete=complete)
+        self.evidence = replace(self.evidence, run=run)
+        self._setting.folder.write_run(run)

@@ -1,0 +1,91 @@
+"""Tries the user's function once, in a process of its own, before anything else starts.
+
+``python -m gilscope.compare.inspection`` reads ``{"target", "given", "app_dir"}`` as one JSON line and prints
+what it found as another. Whatever the function does to its process, nothing else is harmed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pickle
+import sys
+from collections.abc import Mapping
+from time import perf_counter
+
+from gilscope.backends import interpreters
+from gilscope.backends.execution import execute
+from gilscope.errors import UsageError
+from gilscope.model import BackendName
+from gilscope.workloads.base import FunctionRef
+from gilscope.workloads.loader import resolve
+
+
+def inspect_target(target: str, given: Mapping[str, str], app_dir: str | None) -> dict[str, object]:
+    """Import the function, call it once and say which backends it rules out, each with the reason.
+
+    Raises:
+        UsageError: it cannot be imported or called with these arguments.
+    """
+    workload = resolve(target, given, app_dir=app_dir)
+    begun = perf_counter()
+    outcome = execute(workload.function, workload.arguments, workload.is_async)
+    call_ms = (perf_counter() - begun) * 1e3
+    excluded: dict[str, str] = {}
+    if outcome.failure is None and (reason := _pickling_problem(outcome.result)):
+        excluded = {BackendName.PROCESSES: reason, BackendName.INTERPRETERS: reason}
+    elif reason := _subinterpreter_problem(workload.function):
+        excluded = {BackendName.INTERPRETERS: reason}
+    return {
+        "workload": workload.name,
+        "arguments": workload.arguments,
+        "call_ms": call_ms,
+        "failure": outcome.failure and outcome.failure.traceback,
+        "excluded": excluded,
+    }
+
+
+def _pickling_problem(result: object) -> str | None:
+    try:
+        pickle.loads(pickle.dumps(result))  # noqa: S301  we have just made it ourselves
+    except Exception as problem:  # noqa: BLE001  pickling runs code of the user's classes
+        kind = type(result).__name__
+        return f"its result ({kind}) cannot be pickled: {type(problem).__name__}: {problem}"
+    return None
+
+
+def _subinterpreter_problem(function: FunctionRef) -> str | None:
+    if interpreters.unavailable() is not None:
+        return None
+    pool = importlib.import_module("concurrent.futures").InterpreterPoolExecutor(1)
+    try:
+        with pool:
+            pool.submit(_import_quietly, function).result()
+    except Exception as problem:  # noqa: BLE001  a module may fail to import in any way
+        return f"it does not import in a subinterpreter: {problem}"
+    return None
+
+
+def _import_quietly(function: FunctionRef) -> None:
+    from gilscope.workloads.importing import load  # noqa: PLC0415  runs in the subinterpreter
+
+    load(function)
+
+
+def main() -> int:
+    """Answer one question from standard input; what the user's code prints goes to standard error."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    question = json.loads(sys.stdin.readline())
+    try:
+        answer = inspect_target(**question)
+    except UsageError as error:
+        answer = {"error": error.message, "remedy": error.remedy}
+    # The process may hold threads of the user's module that never end: say it and leave.
+    os.write(answers, json.dumps(answer, default=repr).encode() + b"\n")
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

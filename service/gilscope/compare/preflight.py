@@ -1,0 +1,96 @@
+"""Checks every target before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import cattrs
+
+from gilscope.backends.table import BACKENDS
+from gilscope.child import Child, module_command
+from gilscope.errors import TargetError, UsageError
+from gilscope.model import BackendName, Caution, Target
+from gilscope.workloads.loader import is_built_in, parse_reference, resolve
+
+INSPECTION_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What trying a function once has shown. ``failure`` is the traceback of the exception that it raised."""
+
+    workload: str
+    arguments: Mapping[str, Any]
+    call_ms: float
+    failure: str | None
+    excluded: Mapping[BackendName, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A target that can be compared, and what the user should know beforehand."""
+
+    target: Target
+    cautions: tuple[Caution, ...] = ()
+
+
+def check_targets(
+    targets: Sequence[str], given: Mapping[str, str], backends: Sequence[BackendName], app_dir: str | None
+) -> list[Checked]:
+    """Resolve all targets; the user's own are tried once, each in a process of its own.
+
+    Raises:
+        TargetError: one of them cannot be found, imported or called.
+        UsageError: an argument does not fit, two have the same name, or no backend is left for one.
+    """
+    checked = [_check(target, given, backends, app_dir) for target in targets]
+    names = [item.target.workload for item in checked]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two targets are called '{name}'", remedy="name each workload once")
+    return checked
+
+
+def _check(
+    target: str, given: Mapping[str, str], backends: Sequence[BackendName], app_dir: str | None
+) -> Checked:
+    unavailable = {name: reason for name, spec in BACKENDS.items() if (reason := spec.unavailable())}
+    if is_built_in(target) or ":" not in target:
+        workload = resolve(target, given)
+        return Checked(Target(workload.name, target, workload.arguments, unavailable))
+    parse_reference(target, app_dir=app_dir)
+    found = _inspect(target, given, app_dir)
+    excluded = {**found.excluded, **unavailable}
+    if all(name in excluded for name in backends):
+        reasons = "; ".join(f"{name}: {excluded[name]}" for name in backends)
+        raise UsageError(f"no backend can run {target} ({reasons})")
+    return Checked(
+        Target(found.workload, target, found.arguments, excluded), tuple(_cautions(found, excluded))
+    )
+
+
+def _inspect(target: str, given: Mapping[str, str], app_dir: str | None) -> Found:
+    with Child(module_command("gilscope.compare.inspection"), failure=TargetError) as child:
+        child.send({"target": target, "given": given, "app_dir": app_dir})
+        found = child.receive(INSPECTION_LIMIT_S)
+    if "error" in found:
+        raise TargetError(str(found["error"]), remedy=cast("str | None", found["remedy"]))
+    return cattrs.structure(found, Found)
+
+
+def _cautions(found: Found, excluded: Mapping[BackendName, str]) -> Iterator[Caution]:
+    for backend, reason in excluded.items():
+        if BACKENDS[backend].unavailable() is None:
+            yield Caution(
+                "backend-excluded",
+                f"{found.workload} is not tried on {backend}: {reason}",
+                "nothing, or mend it",
+            )
+    if found.failure is not None:
+        yield Caution(
+            "raises",
+            f"{found.workload} raised when it was tried once:\n{found.failure}",
+            "check the arguments (--arg); failed requests count as errors",
+        )

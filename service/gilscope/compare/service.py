@@ -1,0 +1,87 @@
+"""The process under test: ``gilscope serve`` with one workload on one backend."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import psutil
+
+from gilscope.child import Child, module_command
+from gilscope.errors import ServiceError
+
+START_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """How to start the service. ``target`` and ``arguments`` are as the user typed them."""
+
+    target: str
+    arguments: Mapping[str, str]
+    backend: str
+    pool_size: int | None
+    app_dir: str | None
+    upstream_url: str | None
+    python: str
+
+    def command(self) -> list[str]:
+        """Return the command line of ``gilscope serve``."""
+        command = module_command(
+            "gilscope", "serve", "--lifeline", "--port=0", "--metrics-port=0", python=self.python
+        )
+        command += [f"--workload={self.target}", f"--backends={self.backend}"]
+        command += [f"--arg={name}={value}" for name, value in self.arguments.items()]
+        optional = {"pool-size": self.pool_size, "app-dir": self.app_dir, "upstream": self.upstream_url}
+        return command + [f"--{name}={value}" for name, value in optional.items() if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service."""
+
+    pid: int
+    url: str
+    python: str
+    child: Child
+
+
+@contextlib.contextmanager
+def running_service(options: ServiceOptions) -> Iterator[Service]:
+    """Run a service for the block; it is ready on entry and gone, with all its workers, on exit.
+
+    Raises:
+        ServiceError: it did not become ready; its last words are quoted.
+    """
+    with Child(options.command(), failure=ServiceError) as child:
+        ready = child.receive(START_S)
+        yield Service(child.pid, str(ready["url"]), str(ready["python"]), child)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Add up the CPU time so far of a process and its children; those that have just ended count nothing."""
+    seconds = 0.0
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            seconds += times.user + times.system
+    return seconds
+
+
+def memory_mb(pid: int) -> float:
+    """Add up the memory of a process and its children: proportional (PSS) where the system tells, else resident."""
+    total = 0
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.Error):
+            memory = process.memory_full_info()
+            total += getattr(memory, "pss", 0) or memory.rss
+    return total / 1e6
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

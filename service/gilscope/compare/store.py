@@ -1,0 +1,160 @@
+"""A run on disk: one folder, written trial by trial, so that a crash loses one trial at most."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from gilscope.errors import RunFileError
+from gilscope.flame.folded import format_folded, parse
+from gilscope.flame.speedscope import to_speedscope
+from gilscope.load.samples import read_samples
+from gilscope.model import SCHEMA, Anatomy, Evidence, Flame, Folded, Run
+
+RUN_FILE, REPORT_FILE = "run.json", "report.html"
+LATENCY_FOLDER, FLAMES_FOLDER = "latency", "flames"
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    # "return" is the stage's name everywhere; only Python needs another.
+    renamed = override(rename="return")
+    converter.register_unstructure_hook(
+        Anatomy, make_dict_unstructure_fn(Anatomy, converter, return_=renamed)
+    )
+    converter.register_structure_hook(Anatomy, make_dict_structure_fn(Anatomy, converter, return_=renamed))
+    converter.register_structure_hook(object, lambda value, _type: value)
+    return converter
+
+
+CONVERTER = _converter()
+
+
+def to_document(run: Run) -> dict[str, Any]:
+    """Return the run as ``run.json`` holds it."""
+    document: dict[str, Any] = CONVERTER.unstructure(run)
+    return document
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Make the folder; it must not hold anything yet.
+
+        Raises:
+            RunFileError: it cannot be made or written, or it is not empty.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise RunFileError(
+                    f"{path} is not empty", remedy="another --out: a run gets a folder of its own"
+                )
+            (path / LATENCY_FOLDER).mkdir()
+            (path / FLAMES_FOLDER).mkdir()
+        except OSError as problem:
+            raise RunFileError(
+                f"cannot write to {path}: {problem.strerror}", remedy="--out DIR names another folder"
+            ) from problem
+        return cls(path)
+
+    def discard_if_empty(self) -> None:
+        """Take the folder away again if nothing was measured."""
+        if (self.path / RUN_FILE).exists():
+            return
+        # A trial that was cut short may have left its samples: without run.json they mean nothing.
+        for folder in (self.path / LATENCY_FOLDER, self.path / FLAMES_FOLDER):
+            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+    def write_run(self, run: Run) -> None:
+        """Write ``run.json``, whole or not at all."""
+        text = json.dumps(to_document(run), indent=1, ensure_ascii=False, allow_nan=False)
+        _replace(self.path / RUN_FILE, text + "\n")
+
+    def write_flame(self, flame: Flame, folded: Folded, svg: str) -> None:
+        """Write a graph as picture, as folded stacks and for speedscope."""
+        stem = self.path / flame.path
+        _replace(stem.with_name(stem.name + ".folded"), format_folded(folded))
+        _replace(stem.with_name(stem.name + ".svg"), svg)
+        document = to_speedscope(folded, name=stem.name, rate_hz=flame.rate_hz)
+        _replace(stem.with_name(stem.name + ".speedscope.json"), document)
+
+    def write_report(self, html: str) -> Path:
+        """Write ``report.html`` and return its path."""
+        path = self.path / REPORT_FILE
+        _replace(path, html)
+        return path
+
+    def read(self) -> Evidence:
+        """Read the run with all its samples and stacks.
+
+        Raises:
+            RunFileError: there is no run, it is damaged, or it was written by a newer gilscope.
+        """
+        run = self._read_run()
+        samples = {
+            trial.samples: read_samples(self.path / trial.samples) for trial in run.trials if trial.samples
+        }
+        stacks = {flame.path: self._read_folded(flame) for flame in run.flames}
+        return Evidence(run, samples, stacks)
+
+    def _read_run(self) -> Run:
+        path = self.path / RUN_FILE
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            schema = document["schema"]
+            if schema > SCHEMA:
+                raise RunFileError(
+                    f"{path} has schema {schema}; this gilscope reads up to {SCHEMA}",
+                    remedy="a newer gilscope",
+                )
+            return CONVERTER.structure(document, Run)
+        except FileNotFoundError:
+            raise RunFileError(
+                f"there is no run in {self.path}", remedy=f"name a folder that holds a {RUN_FILE}"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, cattrs.BaseValidationError) as problem:
+            raise RunFileError(f"{path} is damaged: {problem}") from problem
+
+    def _read_folded(self, flame: Flame) -> Folded:
+        path = self.path / f"{flame.path}.folded"
+        try:
+            return parse(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            raise RunFileError(f"cannot read the stacks in {path}: {problem}") from problem
+
+
+def default_folder(name: str, now: datetime) -> Path:
+    """Return where a run lands if nothing else is said: below ``profiles/`` of the current folder."""
+    return Path("profiles") / f"{now:%Y%m%dT%H%M%SZ}-{file_name(name)}"
+
+
+def file_name(text: str) -> str:
+    """Turn a workload's name into one that any file system takes."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:80]
+
+
+def _replace(path: Path, text: str) -> None:
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        # A lone surrogate (of an argument, a file name) has no UTF-8; its escape is what JSON would write.
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
+        unfinished.replace(path)
+    except OSError as problem:
+        unfinished.unlink(missing_ok=True)
+        raise RunFileError(f"cannot write {path}: {problem.strerror}") from problem

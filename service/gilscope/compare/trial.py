@@ -1,0 +1,140 @@
+"""One trial: a fresh service, load on it, figures from it, and profiles after them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from gilscope.compare.figures import ServiceUsage, failed_trial, trial_of
+from gilscope.compare.plan import Slot
+from gilscope.compare.service import ServiceOptions, cpu_seconds, memory_mb, running_service
+from gilscope.compare.store import LATENCY_FOLDER, RunFolder, file_name
+from gilscope.compare.watching import Phase
+from gilscope.errors import CaptureError, LoadError, ServiceError
+from gilscope.flame.pyspy import Capture, capture
+from gilscope.load.control import Generator
+from gilscope.load.orders import Order
+from gilscope.model import BackendName, Caution, FlameKind, Plan, Trial
+
+DRAIN_S = 3.0
+KINDS = (FlameKind.HOLDING, FlameKind.WALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all trials of a run share, beside its plan."""
+
+    plan: Plan
+    upstream_url: str | None
+    folder: RunFolder
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Adds up where the run's time goes, in seconds."""
+
+    load_s: float = 0.0
+    profiling_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished trial and what was captured after it."""
+
+    trial: Trial
+    captures: tuple[Capture, ...] = ()
+
+
+@dataclass(slots=True)
+class TrialRunner:
+    """Runs trials one after the other."""
+
+    setting: Setting
+    generator: Generator
+    enters: Callable[[Slot, Phase], None]
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    def run(self, slot: Slot) -> Outcome:
+        """Run one trial. What goes wrong in it becomes a trial that counts nothing and says why."""
+        self.enters(slot, Phase.STARTING)
+        try:
+            return self._measure(slot)
+        except (ServiceError, LoadError) as problem:
+            plan = self.setting.plan
+            return Outcome(failed_trial(slot, plan.load, plan.python, str(problem)))
+
+    def _measure(self, slot: Slot) -> Outcome:
+        plan = self.setting.plan
+        stem = f"{LATENCY_FOLDER}/{file_name(slot.target.workload)}-{slot.backend}-{slot.block}.csv.gz"
+        cpu_before = [0.0]
+        self.generator.prepare()  # It comes up beside the service.
+        with running_service(self._service_options(slot)) as service:
+
+            def on_window() -> None:
+                cpu_before[0] = cpu_seconds(service.pid)
+                self.enters(slot, Phase.MEASURING)
+
+            self.enters(slot, Phase.WARM_UP)
+            begun = time.monotonic()
+            with self.generator.load(self._order(slot, service.url, stem), on_window) as measured:
+                self.stopwatch.load_s += time.monotonic() - begun
+                service.child.require_alive()
+                cpu_cores = (cpu_seconds(service.pid) - cpu_before[0]) / measured.samples.window_s
+                usage = ServiceUsage(cpu_cores, memory_mb(service.pid))
+                trial = trial_of(slot, plan.load, service.python, measured, usage, stem)
+                outcome = self._profile(slot, service.pid, trial)
+                self.enters(slot, Phase.STOPPING)
+            return outcome
+
+    def _profile(self, slot: Slot, pid: int, trial: Trial) -> Outcome:
+        """Capture stacks after the window, under the load that is still up: the figures never saw a profiler."""
+        seconds = round(self.setting.plan.profile_seconds)
+        if not slot.last or not seconds or not trial.requests:
+            return Outcome(trial)
+        self.enters(slot, Phase.PROFILING)
+        begun = time.monotonic()
+        try:
+            return Outcome(trial, tuple(capture(pid, KINDS, seconds)))
+        except CaptureError as problem:
+            caution = Caution("no-profile", problem.message, problem.remedy or "")
+            return Outcome(replace(trial, warnings=(*trial.warnings, caution)))
+        finally:
+            self.stopwatch.profiling_s += time.monotonic() - begun
+
+    def _service_options(self, slot: Slot) -> ServiceOptions:
+        setting = self.setting
+        return ServiceOptions(
+            target=slot.target.reference,
+            arguments=setting.plan.given,
+            backend=slot.backend,
+            pool_size=setting.plan.pool_size,
+            app_dir=setting.plan.app_dir,
+            upstream_url=setting.upstream_url,
+            python=setting.plan.python,
+        )
+
+    def _order(self, slot: Slot, url: str, samples: str) -> Order:
+        load = self.setting.plan.load
+        assert load.users is not None
+        return Order(
+            url=url,
+            workload=slot.target.workload,
+            backend=slot.backend,
+            users=load.users,
+            warmup_s=load.warmup_seconds,
+            seconds=load.seconds,
+            probe_rate=load.probe_rate,
+            seed=self.setting.plan.seed + slot.block,
+            drain_s=DRAIN_S,
+            samples=str(self.setting.folder.path / samples),
+        )
+
+
+def blindness(backend: BackendName) -> tuple[str, ...]:
+    """Say what py-spy cannot see on a backend."""
+    if backend is BackendName.INTERPRETERS:
+        return (
+            "py-spy sees only the newest subinterpreter: the other workers, and the event loop, are missing",
+        )
+    return ()

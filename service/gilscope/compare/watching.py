@@ -1,0 +1,43 @@
+"""What a running comparison tells whoever watches it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+from gilscope.compare.plan import Slot
+from gilscope.model import Caution, Trial, Verdict
+
+
+class Phase(StrEnum):
+    """What a trial is doing."""
+
+    STARTING = "starting"
+    WARM_UP = "warm-up"
+    MEASURING = "measuring"
+    PROFILING = "profiling"
+    STOPPING = "stopping"
+
+
+class Watcher(Protocol):
+    """Told of everything as it happens; must not raise and must not block."""
+
+    def begins(self, slot: Slot) -> None:
+        """A trial begins."""
+        ...
+
+    def enters(self, slot: Slot, phase: Phase) -> None:
+        """The trial enters a phase."""
+        ...
+
+    def ends(self, slot: Slot, trial: Trial) -> None:
+        """The trial is over and saved."""
+        ...
+
+    def concludes(self, verdict: Verdict) -> None:
+        """All trials of a workload are over."""
+        ...
+
+    def warns(self, caution: Caution) -> None:
+        """Something that the user should know now."""
+        ...
