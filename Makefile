@@ -1,0 +1,55 @@
+# Works with uv and without it. `make help` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+WITH_UV := $(if $(UV),yes,no)
+# uv chooses a fitting Python by itself, unless one is named: make demo PYTHON=python3.14
+UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--python $(PYTHON))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## install, compare the demo set under load, print the verdicts, name the report
+	$(BIN)/gilscope compare
+
+test: lint ## install what tests need, lint, type-check, test everything
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed ## what gilscope itself costs, beside a bare aiohttp handler
+	$(BIN)/python benchmarks/overhead.py
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+
+# uv installs exactly what uv.lock names; pip resolves pyproject.toml.
+$(VENV)/.installed: pyproject.toml uv.lock
+ifeq ($(WITH_UV),yes)
+	uv sync --quiet --no-dev --inexact $(UV_PYTHON_OPTION)
+else
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+endif
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml uv.lock
+ifeq ($(WITH_UV),yes)
+	uv sync --quiet $(UV_PYTHON_OPTION)
+else
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+endif
+	@touch $@ $(VENV)/.installed
