@@ -3,6 +3,7 @@
 1. A backend that another one beats in throughput is out: the interval of their ratio lies above a tie.
 2. Among those that are left, one whose neighbours suffer markedly more (``/ping`` p99) is out.
 3. If one is left, it wins. If several are, the evidence shows no difference, and the simplest is recommended.
+   A single block shows no spread, and so never makes a winner.
 
 A winner that freezes the event loop beside another backend is told so.
 """
@@ -29,12 +30,13 @@ from gilscope.verdict.wording import describe_tie, describe_winner, freeze_cavea
 TIE_MARGIN = 0.05
 """Throughputs within 5 % of each other count as equal: nobody should change a design for less."""
 
-NEIGHBOUR_RATIO = 1.5
-NEIGHBOUR_MS = 5.0
-"""A backend's neighbours suffer markedly more when ``/ping`` p99 is surely 1.5 times and 5 ms above the best."""
+MIN_BLOCKS = 2
+ONE_BLOCK = "a single block shows no spread, so no winner is named: --blocks 3 or more"
 
-FEW_SAMPLES = 2_000
-"""Below this many requests a p99 is rough: 20 of them lie above it."""
+NEIGHBOUR_RATIO = 2.0
+NEIGHBOUR_MS = 20.0
+"""A backend's neighbours suffer markedly more when ``/ping`` p99 is surely twice the best one's and 20 ms above:
+less than that is not worth processes in place of threads."""
 
 
 def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples], *, seed: int) -> Verdict:
@@ -46,8 +48,9 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
             caveats=tuple(_unmeasured(trials)),
         )  # fmt: skip
     figures = estimate(blocks, seed=seed)
-    contenders = _not_beaten(figures)
-    kind = _considerate(contenders, figures)
+    repeated = min(len(own) for own in blocks.values()) >= MIN_BLOCKS
+    contenders = _not_beaten(figures) if repeated else list(figures)
+    kind = _considerate(contenders, figures) if repeated else contenders
     recommended = kind[0]
     winner = recommended if len(kind) == 1 and len(figures) > 1 else None
     reason = (
@@ -62,7 +65,7 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
         ties=() if winner else tuple(kind),
         conclusive=winner is not None,
         reason=reason,
-        caveats=tuple(_caveats(recommended, figures, trials)),
+        caveats=(*(() if repeated else (ONE_BLOCK,)), *_caveats(recommended, figures, trials)),
     )
     return _with_figures(verdict, figures)
 
@@ -126,13 +129,6 @@ def _caveats(
     best = kindest(list(figures), figures)
     if best is not recommended and _worse(recommended, best, figures):
         yield freeze_caveat(recommended, best, figures)
-    few = [
-        backend
-        for backend in figures
-        if sum(trial.requests for trial in trials if trial.backend is backend and trial.valid) < FEW_SAMPLES
-    ]
-    if few:
-        yield f"p99 is rough where fewer than {FEW_SAMPLES} requests lie behind it: {', '.join(few)}"
     yield from _unmeasured([trial for trial in trials if trial.backend not in figures])
 
 

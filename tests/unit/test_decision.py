@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from factories import LOAD
+
+from gilscope.model import (
+    SIMPLEST_FIRST,
+    BackendName,
+    Caution,
+    Interval,
+    ProbeSamples,
+    Samples,
+    Target,
+    Trial,
+    Verdict,
+    WorkSamples,
+)
+from gilscope.verdict.decision import ONE_BLOCK, beats, judge, suffers
+
+ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
+TARGET = Target("primes", "primes")
+WINDOW_S = 3.0
+BLOCKS = 3
+ENOUGH = 250
+
+
+def samples_of(rps: float, ping_ms: float, spread: float = 0.0, seed: int = 0) -> Samples:
+    """Make ``rps`` answers a second and 50 pings a second; a hundredth of ``spread`` is their random share."""
+    chance = random.Random(seed)
+    count = round(rps * WINDOW_S)
+
+    def around(value: float) -> float:
+        return value * chance.lognormvariate(0, spread)
+
+    done_s = [index * WINDOW_S / count for index in range(count)]
+    latency_ms = [around(8e3 / rps) for _ in done_s]
+    due_s = [index / 50 for index in range(int(WINDOW_S * 50))]
+    work = WorkSamples(done_s, latency_ms, *[[0.0] * count] * 5)
+    return Samples(WINDOW_S, work, ProbeSamples(due_s, [around(ping_ms) for _ in due_s]))
+
+
+def trial_of(backend: BackendName, block: int, samples: Samples) -> Trial:
+    return Trial(
+        workload="primes",
+        backend=backend,
+        block=block,
+        python="3.14.0",
+        load=LOAD,
+        requests=len(samples.work.done_s),
+        errors=0,
+        throughput_rps=len(samples.work.done_s) / WINDOW_S,
+        latency_ms=None,
+        probe_latency_ms=None,
+        anatomy_ms=None,
+        gil_wait_share=None,
+        cpu_cores=None,
+        memory_mb=None,
+        probes_due=0,
+        probes_answered=0,
+        generator=None,
+        samples=f"latency/{backend}-{block}.csv.gz",
+    )
+
+
+Measured = dict[str, Samples]
+
+
+def measure(each: Mapping[BackendName, Samples], blocks: int = BLOCKS) -> tuple[list[Trial], Measured]:
+    trials = [
+        trial_of(backend, block, samples) for block in range(blocks) for backend, samples in each.items()
+    ]
+    return trials, {trial.samples or "": each[trial.backend] for trial in trials}
+
+
+def verdict_of(figures: Mapping[BackendName, tuple[float, float]]) -> Verdict:
+    """Judge backends by requests per second and ping latency, with a little spread."""
+    trials, samples = measure(
+        {name: samples_of(rps, ping_ms, 0.02) for name, (rps, ping_ms) in figures.items()}
+    )
+    return judge(TARGET, trials, samples, seed=1)
+
+
+def spoil(trials: Sequence[Trial], backend: BackendName) -> list[Trial]:
+    caution = Caution("errors", "97 of 100 requests failed", "see the first error")
+    return [
+        replace(trial, valid=False, warnings=(caution,)) if trial.backend is backend else trial
+        for trial in trials
+    ]
+
+
+def test_a_clear_winner_by_throughput() -> None:
+    verdict = verdict_of({ASYNCIO: (300, 20), THREADS: (310, 20), PROCESSES: (600, 5)})
+    assert verdict.winner is verdict.recommended is PROCESSES
+    assert verdict.conclusive
+    assert verdict.ties == ()
+    assert verdict.throughput_ratio[PROCESSES].mid == pytest.approx(2.0)
+    assert "2.00x" in verdict.reason
+    assert "asyncio" in verdict.reason
+
+
+def test_a_tie_has_no_winner_and_recommends_the_simplest() -> None:
+    verdict = verdict_of({PROCESSES: (302, 5), THREADS: (301, 5), ASYNCIO: (300, 5)})
+    assert verdict.winner is None
+    assert not verdict.conclusive
+    assert verdict.recommended is ASYNCIO
+    assert verdict.ties == (ASYNCIO, THREADS, PROCESSES)
+    assert "no difference shown between asyncio, threads, processes" in verdict.reason
+    assert "asyncio is the simplest" in verdict.reason
+
+
+def test_what_loses_is_not_among_the_ties() -> None:
+    verdict = verdict_of({ASYNCIO: (300, 5), THREADS: (601, 5), PROCESSES: (600, 5)})
+    assert (verdict.winner, verdict.recommended) == (None, THREADS)
+    assert verdict.ties == (THREADS, PROCESSES)
+
+
+def test_simplicity_follows_the_table_whatever_the_order_of_trials() -> None:
+    verdict = verdict_of(dict.fromkeys(reversed(SIMPLEST_FIRST), (300.0, 5.0)))
+    assert verdict.ties == SIMPLEST_FIRST == (ASYNCIO, THREADS, INTERPRETERS, PROCESSES)
+
+
+def test_of_equal_throughputs_the_one_with_happier_neighbours_wins() -> None:
+    verdict = verdict_of({ASYNCIO: (300, 90), THREADS: (301, 80), PROCESSES: (300, 4)})
+    assert verdict.winner is PROCESSES
+    assert "throughput ties with asyncio, threads, but the neighbours feel less" in verdict.reason
+
+
+def test_happy_neighbours_do_not_outweigh_throughput() -> None:
+    verdict = verdict_of({ASYNCIO: (600, 90), PROCESSES: (300, 4)})
+    assert verdict.winner is ASYNCIO
+
+
+def test_neighbours_that_suffer_a_little_do_not_decide() -> None:
+    verdict = verdict_of({ASYNCIO: (300, 15.0), THREADS: (300, 1.0)})
+    assert verdict.winner is None, "fifteen times as long, and yet not felt"
+    verdict = verdict_of({ASYNCIO: (300, 180.0), THREADS: (300, 100.0)})
+    assert verdict.winner is None, "80 ms more, and yet of the same kind"
+
+
+def test_a_winner_that_freezes_the_loop_is_told_so() -> None:
+    verdict = verdict_of({ASYNCIO: (600, 90), PROCESSES: (300, 4)})
+    (caveat,) = [caveat for caveat in verdict.caveats if "holds up" in caveat]
+    assert caveat.startswith("asyncio holds up everything else")
+    assert "on processes" in caveat
+
+
+def test_a_winner_that_freezes_nothing_has_no_such_caveat() -> None:
+    verdict = verdict_of({ASYNCIO: (300, 90), PROCESSES: (600, 4)})
+    assert verdict.winner is PROCESSES
+    assert verdict.caveats == ()
+
+
+def test_a_single_block_names_no_winner() -> None:
+    slow, fast = samples_of(100, 5), samples_of(300, 5)
+    trials = [trial_of(ASYNCIO, 0, slow), trial_of(THREADS, 0, fast)]
+    verdict = judge(
+        TARGET, trials, {"latency/asyncio-0.csv.gz": slow, "latency/threads-0.csv.gz": fast}, seed=1
+    )
+    assert (verdict.winner, verdict.conclusive) == (None, False)
+    assert verdict.caveats[0] == ONE_BLOCK
+
+
+def test_invalid_trials_decide_nothing() -> None:
+    good, better = samples_of(300, 5, 0.02), samples_of(900, 5, 0.02)
+    trials, samples = measure({ASYNCIO: good, THREADS: good})
+    spoilt = replace(trial_of(ASYNCIO, BLOCKS, better), valid=False)
+    samples[spoilt.samples or ""] = better
+    verdict = judge(TARGET, [*trials, spoilt], samples, seed=1)
+    assert verdict == judge(TARGET, trials, samples, seed=1)
+    counted = judge(TARGET, [*trials, replace(spoilt, valid=True)], samples, seed=1)
+    assert counted != verdict, "the trial would have mattered"
+
+
+def test_a_backend_with_invalid_trials_alone_is_left_out_with_the_reason() -> None:
+    trials, samples = measure({ASYNCIO: samples_of(300, 5), THREADS: samples_of(900, 5)})
+    verdict = judge(TARGET, spoil(trials, THREADS), samples, seed=1)
+    assert set(verdict.throughput_rps) == {ASYNCIO}
+    assert "threads is left out: 97 of 100 requests failed" in verdict.caveats
+    assert verdict.recommended is ASYNCIO
+    assert verdict.winner is None, "nobody was there to win against"
+
+
+def test_a_trial_without_samples_decides_nothing() -> None:
+    trials, samples = measure({ASYNCIO: samples_of(300, 5), THREADS: samples_of(600, 5)})
+    failed = [
+        replace(trial, samples=None, valid=False) if trial.backend is THREADS else trial for trial in trials
+    ]
+    verdict = judge(TARGET, failed, samples, seed=1)
+    assert "threads is left out: its trials failed" in verdict.caveats
+
+
+def test_a_single_backend_is_recommended_without_a_win() -> None:
+    verdict = verdict_of({THREADS: (300, 5)})
+    assert (verdict.winner, verdict.recommended, verdict.ties) == (None, THREADS, (THREADS,))
+    assert not verdict.conclusive
+    assert verdict.reason == "only threads was measured: 300 requests/s"
+
+
+def test_without_a_valid_trial_there_is_no_verdict() -> None:
+    trials, samples = measure({ASYNCIO: samples_of(300, 5), THREADS: samples_of(300, 5)})
+    verdict = judge(TARGET, spoil(spoil(trials, ASYNCIO), THREADS), samples, seed=1)
+    assert (verdict.winner, verdict.recommended, verdict.ties) == (None, None, ())
+    assert not verdict.conclusive
+    assert verdict.reason == "no backend could be measured"
+    assert [caveat.partition(" ")[0] for caveat in verdict.caveats] == ["asyncio", "threads"]
+    assert verdict.throughput_rps == verdict.p99_ratio == {}
+
+
+def test_without_trials_there_is_no_verdict() -> None:
+    assert judge(TARGET, [], {}, seed=1).reason == "no backend could be measured"
+
+
+def test_ratios_are_against_asyncio() -> None:
+    verdict = verdict_of({THREADS: (600, 5), ASYNCIO: (300, 5)})
+    assert verdict.baseline is ASYNCIO
+    assert verdict.throughput_ratio[ASYNCIO] == Interval(1, 1, 1)
+    assert verdict.throughput_ratio[THREADS].mid == pytest.approx(2)
+    assert verdict.p99_ratio[THREADS].mid == pytest.approx(0.5, rel=0.2)
+
+
+def test_without_asyncio_the_simplest_is_the_baseline_and_is_named() -> None:
+    verdict = verdict_of({PROCESSES: (600, 5), THREADS: (300, 5)})
+    assert verdict.baseline is THREADS
+    assert verdict.throughput_ratio[THREADS] == Interval(1, 1, 1)
+    assert verdict.throughput_ratio[PROCESSES].mid == pytest.approx(2)
+    assert verdict.winner is PROCESSES
+
+
+def test_a_backend_without_pings_is_judged_by_the_rest() -> None:
+    deaf = replace(samples_of(600, 5, 0.02), probe=ProbeSamples([], []))
+    trials, samples = measure({ASYNCIO: samples_of(300, 5, 0.02), THREADS: deaf})
+    verdict = judge(TARGET, trials, samples, seed=1)
+    assert verdict.winner is THREADS
+    assert set(verdict.throughput_ratio) == {ASYNCIO, THREADS}
+    assert set(verdict.probe_p99_ms) == set(verdict.probe_p99_ratio) == {ASYNCIO}
+    assert "/ping p99 ? ms" in verdict.reason
+
+
+def test_unknown_pings_never_beat_known_ones() -> None:
+    deaf = replace(samples_of(300, 5, 0.02), probe=ProbeSamples([], []))
+    trials, samples = measure({ASYNCIO: samples_of(300, 90, 0.02), THREADS: deaf})
+    verdict = judge(TARGET, trials, samples, seed=1)
+    assert (verdict.winner, verdict.ties) == (None, (ASYNCIO, THREADS))
+
+
+@pytest.mark.parametrize(("low", "wins"), [(1.06, True), (1.05, False), (0.9, False), (float("nan"), False)])
+def test_beating_takes_more_than_a_twentieth(low: float, wins: bool) -> None:  # noqa: FBT001  a column
+    assert beats(Interval(low, 3.0, 4.0)) is wins
+
+
+@pytest.mark.parametrize(
+    ("low", "difference_ms", "felt"),
+    [(2.1, 21.0, True), (2.0, 21.0, False), (2.1, 20.0, False), (float("nan"), 21.0, False)],
+)
+def test_suffering_is_sure_and_felt(low: float, difference_ms: float, felt: bool) -> None:  # noqa: FBT001
+    assert suffers(Interval(low, 3.0, 4.0), difference_ms) is felt
+
+
+def drifting(seed: int, faster: float = 1.0) -> Verdict:
+    """Try two backends, one ``faster`` times as fast: blocks drift by a fifth, trials and requests vary, too."""
+    chance = random.Random(seed)
+    trials, samples = [], {}
+    for block in range(4):
+        drift = chance.lognormvariate(0, 0.2)
+        for backend in (ASYNCIO, THREADS):
+            speed = drift * chance.lognormvariate(0, 0.02)
+            rps = 200 / speed * (faster if backend is THREADS else 1.0)
+            drawn = samples_of(rps, 20 * speed, spread=0.4, seed=chance.randrange(2**32))
+            trial = trial_of(backend, block, drawn)
+            trials.append(trial)
+            samples[trial.samples or ""] = drawn
+    return judge(TARGET, trials, samples, seed=seed)
+
+
+def test_against_itself_a_backend_wins_at_most_once_in_twenty() -> None:
+    verdicts = [drifting(seed) for seed in range(20)]
+    assert sum(verdict.conclusive for verdict in verdicts) <= 1
+    # The intervals were put to the test: they have width, and most of them hold the truth.
+    intervals = [verdict.throughput_ratio[THREADS] for verdict in verdicts]
+    assert all(interval.low < interval.high for interval in intervals)
+    assert sum(interval.low <= 1 <= interval.high for interval in intervals) >= 17
+
+
+def test_a_real_difference_is_found_through_the_same_drift() -> None:
+    verdicts = [drifting(seed, faster=1.3) for seed in range(20)]
+    assert sum(verdict.winner is THREADS for verdict in verdicts) >= 18
+    intervals = [verdict.throughput_ratio[THREADS] for verdict in verdicts]
+    assert sum(interval.low <= 1.3 <= interval.high for interval in intervals) >= 17
