@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import traceback
 from collections.abc import Coroutine, Generator, Mapping
 from time import monotonic_ns, thread_time_ns
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gilscope.backends.base import Failure, Outcome
 from gilscope.workloads.importing import load
+from gilscope.workloads.keeping import worker_local
 
 if TYPE_CHECKING:
     from gilscope.workloads.base import FunctionRef
 
-_local = threading.local()
+_local = worker_local()
 
 
 def execute(
@@ -29,9 +29,10 @@ def execute(
     started_ns = monotonic_ns()
     result, failure = None, None
     try:
-        result = call(**arguments)
+        returned = call(**arguments)
         if is_async:
-            result = _own_loop().run_until_complete(cast("Coroutine[Any, Any, object]", result))
+            returned = _own_loop().run_until_complete(cast("Coroutine[Any, Any, object]", returned))
+        result = returned
     except (Exception, SystemExit, asyncio.CancelledError) as problem:  # noqa: BLE001  the user's outcome
         failure = describe(problem)
     finished_ns = monotonic_ns()
@@ -49,9 +50,19 @@ async def execute_on_loop(
     steps = TimedSteps(load(function)(**arguments))  # type: ignore[arg-type]
     try:
         result = await steps
+    except asyncio.CancelledError as problem:
+        if _is_being_cancelled():
+            raise
+        failure = describe(problem)
     except (Exception, SystemExit) as problem:  # noqa: BLE001  the user's outcome
         failure = describe(problem)
     return Outcome(result, failure, started_ns, monotonic_ns(), steps.cpu_ns)
+
+
+def _is_being_cancelled() -> bool:
+    """Whether somebody asked this task to end, as against the function raising CancelledError itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class TimedSteps:
@@ -85,9 +96,15 @@ class TimedSteps:
 
 def describe(problem: BaseException) -> Failure:
     """Turn an exception into text, its traceback without the frames of this module."""
-    inner = problem.__traceback__.tb_next if problem.__traceback__ else None
+    inner = problem.__traceback__
+    while inner is not None and inner.tb_frame.f_code.co_filename == __file__:
+        inner = inner.tb_next
     text = "".join(traceback.format_exception(type(problem), problem, inner))
-    return Failure(type(problem).__name__, str(problem), text)
+    try:
+        message = str(problem)
+    except Exception:  # noqa: BLE001  the user's class
+        message = "(its message cannot be shown)"
+    return Failure(type(problem).__name__, message, text)
 
 
 class _OwnLoop:

@@ -138,9 +138,11 @@ def check_call(name: str, signature: inspect.Signature, arguments: Mapping[str, 
 
 def _parse_json(name: str, text: str) -> object:
     try:
-        return json.loads(text)
+        value: object = json.loads(text)
+        json.dumps(value, allow_nan=False)  # NaN and Infinity are no JSON, and run.json could not hold them.
     except ValueError as problem:
         raise ParameterError(
             f"argument '{name}' is not valid JSON: {problem}",
             remedy=f"numbers as they are, strings in double quotes: --arg '{name}=\"text\"'",
         ) from None
+    return value

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from gilscope.workloads.base import Surroundings
+from gilscope.workloads.keeping import worker_local
 
 if TYPE_CHECKING:
     import aiohttp
 
-_local = threading.local()
+_local = worker_local()
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
 
 
@@ -31,7 +31,7 @@ def http_fetch(url: str, delay_ms: int) -> int:
 
 
 def _connection(url: str) -> http.client.HTTPConnection:
-    """Return this thread's kept-alive connection: with the workers' number as its bound, that is a pool."""
+    """Return this worker's kept-alive connection: with the workers' number as its bound, that is a pool."""
     kept: dict[str, http.client.HTTPConnection] = _local.__dict__
     if url not in kept:
         kept[url] = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)

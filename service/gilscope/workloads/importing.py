@@ -100,6 +100,7 @@ def _functions_of(module: ModuleType) -> str:
 
 def is_async(function: Callable[..., object]) -> bool:
     """Whether calling ``function`` gives a coroutine to be awaited."""
+    # The type is asked for objects with an async __call__: a class has that as well, but is not called by it.
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  objects with an async __call__
+        getattr(type(function), "__call__", None)  # noqa: B004
     )

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gilscope.workloads.base import Surroundings
+from gilscope.workloads.keeping import worker_local
 
 TABLE_ROWS = 100_000
-_local = threading.local()
+_local = worker_local()
 _create_lock = threading.Lock()
 
 
@@ -22,7 +23,7 @@ def sqlite_query(path: str, rows: int) -> list[float]:
 
 
 def _connection(path: str) -> sqlite3.Connection:
-    """Return this thread's connection, opened on first use, as an application would keep it."""
+    """Return this worker's connection, opened on first use, as an application would keep it."""
     kept: dict[str, sqlite3.Connection] = _local.__dict__
     if path not in kept:
         kept[path] = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
