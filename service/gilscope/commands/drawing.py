@@ -23,12 +23,18 @@ def draw_flame(plan: Plan, flame: Flame, folded: Folded, *, standalone: bool = T
     return render_svg(
         folded,
         title=f"{flame.workload} on {flame.backend}: {MEANING[flame.kind]}",
-        subtitle=f"{flame.samples} stacks in {flame.seconds:.0f} s at {flame.rate_hz} Hz ({flame.source}, "
-        f"non-blocking; {flame.lost} lost)",
+        subtitle=_origin(flame) if standalone else "",  # the page says where it comes from
         accent=BACKENDS[flame.backend],
         own=_own_frames(plan, flame.workload),
         notes=flame.notes if standalone else (),  # the page says them itself
         standalone=standalone,
+    )
+
+
+def _origin(flame: Flame) -> str:
+    return (
+        f"{flame.samples} stacks in {flame.seconds:.0f} s at {flame.rate_hz} Hz, {flame.source} "
+        f"without pausing the service; {flame.lost} lost"
     )
 
 

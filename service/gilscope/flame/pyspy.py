@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -28,10 +29,13 @@ OPTIONS: Mapping[FlameKind, tuple[str, ...]] = {
 }
 """``--gil`` keeps the stack that holds the GIL, ``--idle`` all stacks, waiting and sleeping ones included."""
 
+_QUIET = {"RUST_BACKTRACE": "0", "RUST_LIB_BACKTRACE": "0"}
+"""A user of Rust may have switched backtraces on: they would hide the reason that py-spy gives."""
+
 _SUMMARY = re.compile(r"Samples: (\d+) Errors: (\d+)")
 _CAUSES = (
     (
-        r"Permission Denied|os error 13|Operation not permitted|os error 1\b",
+        r"Permission Denied|os error 13\b|Operation not permitted|os error 1\b",
         "no right to read the process's memory",
         (
             "run as the same user with the right to ptrace (sudo, or in a container: cap_add SYS_PTRACE; "
@@ -43,7 +47,11 @@ _CAUSES = (
         "py-spy does not know this Python",
         "a newer py-spy, or another Python; or --no-profiles",
     ),
-    (r"No such process|os error 3\b|[Nn]o child process", "the process has ended", "see why it ended"),
+    (
+        r"No such process|os error 3\b|[Nn]o child process|Check that the process is running",
+        "the process has ended",
+        "see why it ended",
+    ),
 )
 
 
@@ -74,7 +82,7 @@ def capture(pid: int, kinds: Sequence[FlameKind], seconds: int) -> list[Capture]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gilscope-py-spy-")))
         running = [(kind, stack.enter_context(_recording(pid, kind, seconds, folder))) for kind in kinds]
-        return [_collect(kind, process, seconds, folder) for kind, process in running]
+        return [_collect(pid, kind, process, seconds, folder) for kind, process in running]
 
 
 def find_py_spy() -> str:
@@ -100,6 +108,7 @@ def _recording(pid: int, kind: FlameKind, seconds: int, folder: Path) -> Iterato
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        env={**os.environ, **_QUIET},
         start_new_session=True,
     )
     try:
@@ -113,7 +122,9 @@ def _output(folder: Path, kind: FlameKind) -> Path:
     return folder / f"{kind}.raw"
 
 
-def _collect(kind: FlameKind, process: subprocess.Popen[str], seconds: int, folder: Path) -> Capture:
+def _collect(
+    pid: int, kind: FlameKind, process: subprocess.Popen[str], seconds: int, folder: Path
+) -> Capture:
     try:
         said, _ = process.communicate(timeout=seconds + SLACK_S)
     except subprocess.TimeoutExpired:
@@ -121,7 +132,7 @@ def _collect(kind: FlameKind, process: subprocess.Popen[str], seconds: int, fold
             f"py-spy did not finish {seconds} s of stacks within {seconds + SLACK_S:.0f} s"
         ) from None
     if process.returncode != 0:
-        raise explain(said)
+        raise explain(_reason(pid) or said if "No python processes found" in said else said)
     try:
         # As bytes: only "\n" ends a line, and a torn frame may hold any other character.
         written = _output(folder, kind).read_bytes().decode(errors="replace")
@@ -140,6 +151,22 @@ def _collect(kind: FlameKind, process: subprocess.Popen[str], seconds: int, fold
         samples=round(total(folded)),
         lost=int(summary[2]) if summary else 0,
     )
+
+
+def _reason(pid: int) -> str:
+    """Ask why a process cannot be read: with ``--subprocesses``, py-spy says only that it found none."""
+    command = [find_py_spy(), "dump", f"--pid={pid}", "--nonblocking"]
+    asked = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, **_QUIET},
+        check=False,
+    )
+    return asked.stderr if asked.returncode else ""
 
 
 def explain(said: str) -> CaptureError:

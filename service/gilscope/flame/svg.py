@@ -251,10 +251,14 @@ def _subtitle(text: str, merged_share: float) -> list[str]:
 
 def _wrap(text: str) -> list[str]:
     """Break a text into as few lines as a phone allows, of about equal length."""
-    lines = len(textwrap.wrap(text, _WRAP_CHARS))
+    lines = len(textwrap.wrap(text, _WRAP_CHARS, break_on_hyphens=False))
     widths = range(max(1, len(text) // max(1, lines)), _WRAP_CHARS)
-    fitting = (wrapped for width in widths if len(wrapped := textwrap.wrap(text, width)) <= lines)
-    return next(fitting, textwrap.wrap(text, _WRAP_CHARS))
+    fitting = (
+        wrapped
+        for width in widths
+        if len(wrapped := textwrap.wrap(text, width, break_on_hyphens=False)) <= lines
+    )
+    return next(fitting, textwrap.wrap(text, _WRAP_CHARS, break_on_hyphens=False))
 
 
 def _legend(y: int, own_share: float) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gilscope.model import BASELINE, BackendName, Evidence, Interval, Target, Verdict
+from gilscope.model import BASELINE, BackendName, Evidence, Interval, Plan, Target, Verdict
 from gilscope.report import charts
 from gilscope.report.facts import find_verdict
 from gilscope.report.scales import log_domain
+
+Excluded = tuple[tuple[BackendName, str], ...]
+"""Backends that were not tried, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,17 @@ class Visual:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One workload's verdict, ready to be shown. ``excluded`` pairs backends with the reason."""
+    """One workload's verdict, ready to be shown.
+
+    ``excluded`` pairs backends with the reason, those left out that :func:`untried` names for all workloads.
+    """
 
     anchor: str
     workload: str
     answer: Answer
     reason: str
     caveats: tuple[str, ...]
-    excluded: tuple[tuple[BackendName, str], ...]
+    excluded: Excluded
     visuals: tuple[Visual, ...]
 
 
@@ -58,24 +64,39 @@ def build_cards(evidence: Evidence, anchors: Mapping[str, str]) -> tuple[Card, .
         ping=_domain([verdict.probe_p99_ms for verdict in verdicts]),
     )
     targets = {target.workload: target for target in evidence.run.plan.targets}
+    known = untried(evidence.run.plan)
     return tuple(
-        _card(workload, anchor, find_verdict(evidence, workload), targets.get(workload), domains)
+        _card(
+            workload,
+            anchor,
+            find_verdict(evidence, workload),
+            _excluded(targets[workload], known) if workload in targets else (),
+            domains,
+        )
         for workload, anchor in anchors.items()
     )
 
 
-def _card(
-    workload: str, anchor: str, verdict: Verdict | None, target: Target | None, domains: _Domains
-) -> Card:
+def _card(workload: str, anchor: str, verdict: Verdict | None, excluded: Excluded, domains: _Domains) -> Card:
     return Card(
         anchor=anchor,
         workload=workload,
         answer=answer(verdict),
         reason=verdict.reason if verdict else "The run has no verdict on this workload yet.",
         caveats=verdict.caveats if verdict else (),
-        excluded=tuple(target.excluded.items()) if target else (),
+        excluded=excluded,
         visuals=tuple(_visuals(verdict, domains)) if verdict else (),
     )
+
+
+def untried(plan: Plan) -> Excluded:
+    """Return the backends that no workload was tried on, each with its one reason."""
+    reasons = [set(target.excluded.items()) for target in plan.targets]
+    return tuple(sorted(set.intersection(*reasons))) if reasons else ()
+
+
+def _excluded(target: Target, known: Excluded) -> Excluded:
+    return tuple(pair for pair in target.excluded.items() if pair not in known)
 
 
 def answer(verdict: Verdict | None) -> Answer:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gilscope.model import BackendName, Evidence, Run
 from gilscope.report import formats, palette
-from gilscope.report.cards import Card, build_cards
+from gilscope.report.cards import Card, Excluded, build_cards, untried
 from gilscope.report.facts import planned_trials, workloads
 from gilscope.report.method import Method, build_method, offered
 from gilscope.report.sections import Section, build_section
@@ -26,6 +26,7 @@ class Page:
     started: str
     backends: tuple[BackendName, ...]
     summary: str
+    untried: Excluded
     partial: str
     cards: tuple[Card, ...]
     sections: tuple[Section, ...]
@@ -92,6 +93,7 @@ def _page(evidence: Evidence, graphs: Mapping[str, str]) -> Page:
         started=formats.moment(run.started_at),
         backends=tuple(name for name in BackendName if name in run.plan.backends),
         summary=_summary(run, len(anchors)),
+        untried=untried(run.plan),
         partial="" if run.complete else _partial(evidence),
         cards=build_cards(evidence, anchors),
         sections=tuple(build_section(evidence, name, anchor, graphs) for name, anchor in anchors.items()),
