@@ -61,7 +61,8 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
             for name, backend in service.backends.items():
                 children = service.metrics.route(workload.name, name)
                 route = WorkRoute(workload, name, backend, children, service.in_flight, surroundings)
-                await route.prepare("", {})
+                # Here and not in a thread: the loop serves nobody yet, and would keep that thread for ever.
+                route.prepare("", {})
                 service.routes[workload.name, name] = route
         service.metrics.watch(service.backends, service.in_flight)
         service.ready = True

@@ -11,10 +11,17 @@ MAX_INTEGER = 2**53
 
 
 def presentable(result: object, depth: int = 3) -> object:
-    """Return ``result`` where it is small and plain, and otherwise its type and length.
+    """Return ``result`` where it is small and plain, and otherwise its type and length; never raises.
 
     Takes time bounded by ``MAX_ITEMS`` and ``depth``, whatever the result is.
     """
+    try:
+        return _present(result, depth)
+    except Exception:  # noqa: BLE001  lengths, items and texts of the user's classes are their code
+        return {"type": type(result).__name__}
+
+
+def _present(result: object, depth: int) -> object:
     if result is None or isinstance(result, bool | float):
         return result if result == result and result not in (float("inf"), float("-inf")) else str(result)  # noqa: PLR0124  NaN
     if isinstance(result, int):
@@ -23,9 +30,16 @@ def presentable(result: object, depth: int = 3) -> object:
         return result
     if depth and isinstance(result, list | tuple) and len(result) <= MAX_ITEMS:
         return [presentable(item, depth - 1) for item in result]
-    if depth and isinstance(result, dict) and len(result) <= MAX_ITEMS:
+    if depth and isinstance(result, dict) and len(result) <= MAX_ITEMS and all(map(_is_plain, result)):
         return {str(key)[:MAX_TEXT]: presentable(value, depth - 1) for key, value in result.items()}
     return _outline(result)
+
+
+def _is_plain(key: object) -> bool:
+    """Whether a key is quickly written as text, and keeps apart from its neighbours so."""
+    if isinstance(key, int):
+        return abs(key) <= MAX_INTEGER
+    return key is None or isinstance(key, str | float)
 
 
 def _outline(result: object) -> dict[str, object]:

@@ -81,7 +81,7 @@ class WorkRoute:
         query = request.rel_url.raw_query_string
         arguments = self._arguments.get(query)
         if arguments is None:
-            arguments = await self.prepare(query, request.query)
+            arguments = await asyncio.to_thread(self.prepare, query, request.query)
         submitted_ns = monotonic_ns()
         self._in_flight[self._name] += 1
         try:
@@ -94,14 +94,14 @@ class WorkRoute:
             return self._failed(outcome.failure)
         return self._succeeded(outcome.result, stages)
 
-    async def prepare(self, query: str, given: Mapping[str, str]) -> dict[str, object]:
-        """Validate a query once and prepare the function's arguments off the loop; keep the latest few.
+    def prepare(self, query: str, given: Mapping[str, str]) -> dict[str, object]:
+        """Validate a query once and prepare the function's arguments; keep the latest few. May block.
 
         Raises:
             ParameterError: the query is not what the workload takes.
         """
         parsed = self._workload.parse(given)
-        arguments = await asyncio.to_thread(self._workload.prepare, parsed, self._surroundings)
+        arguments = self._workload.prepare(parsed, self._surroundings)
         if len(self._arguments) >= MAX_KEPT_ARGUMENTS:
             self._arguments.pop(next(iter(self._arguments)))
         self._arguments[query] = arguments
