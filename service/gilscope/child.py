@@ -23,6 +23,7 @@ from gilscope.errors import GilscopeError
 
 STOP_GRACE_S = 3.0
 _QUOTED_LINES = 12
+_QUOTED_BYTES = 64_000
 
 
 def module_command(module: str, *arguments: str, python: str | None = None) -> list[str]:
@@ -73,11 +74,18 @@ class Child:
                 return self._decode(line)
             ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
-                raise self._failure(self._explain(f"did not answer within {timeout_s:.0f} s"))
+                raise self._failure(self._explain(f"did not answer within {timeout_s:g} s"))
             chunk = os.read(descriptor, 65_536)
             if not chunk:
-                raise self._failure(self._explain(f"ended with exit code {self._process.wait()}"))
+                raise self._failure(self._explain(self._end_of_output(deadline)))
             self._pending += chunk
+
+    def _end_of_output(self, deadline: float) -> str:
+        """Say how a child ended whose output did; it may have closed that and live on."""
+        try:
+            return f"ended with exit code {self._process.wait(max(0.0, deadline - time.monotonic()))}"
+        except subprocess.TimeoutExpired:
+            return "closed its standard output and still runs"
 
     def _decode(self, line: bytes) -> dict[str, object]:
         try:
@@ -144,8 +152,11 @@ class Child:
         return f"{command} {what}{quoted}"
 
     def _last_words(self) -> Iterator[str]:
-        self._stderr.seek(0)
-        yield from self._stderr.read().decode(errors="replace").splitlines()[-_QUOTED_LINES:]
+        # Read at a position: the child writes through the same file offset, which must stay where it is.
+        descriptor = self._stderr.fileno()
+        begin = max(0, os.fstat(descriptor).st_size - _QUOTED_BYTES)
+        text = os.pread(descriptor, _QUOTED_BYTES, begin).decode(errors="replace")
+        yield from text.splitlines()[-_QUOTED_LINES:]
 
     def __enter__(self) -> Self:
         return self

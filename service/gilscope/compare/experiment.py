@@ -13,7 +13,6 @@ from gilscope.compare.trial import Outcome, Setting, TrialRunner, blindness
 from gilscope.compare.watching import Watcher
 from gilscope.flame.pyspy import Capture
 from gilscope.load.control import Generator
-from gilscope.load.samples import read_samples
 from gilscope.model import Evidence, Flame, Folded, Run, Samples, Target, Timing, Trial, Verdict
 
 Judge = Callable[[Target, Sequence[Trial], Mapping[str, Samples]], Verdict]
@@ -59,8 +58,8 @@ class Experiment:
         watch = runner.stopwatch
         timing = Timing(time.monotonic() - self._begun, watch.load_s, watch.profiling_s)
         samples = dict(self.evidence.samples)
-        if trial.samples is not None:
-            samples[trial.samples] = read_samples(self._setting.folder.path / trial.samples)
+        if trial.samples is not None and outcome.samples is not None:
+            samples[trial.samples] = outcome.samples
         self.evidence = replace(
             self.evidence, run=replace(run, trials=(*run.trials, trial), timing=timing), samples=samples
         )

@@ -10,7 +10,7 @@ import cattrs
 
 from gilscope.backends.table import BACKENDS
 from gilscope.child import Child, module_command
-from gilscope.errors import TargetError, UsageError
+from gilscope.errors import GilscopeError, TargetError, UsageError
 from gilscope.model import BackendName, Caution, Target
 from gilscope.workloads.loader import is_built_in, parse_reference, resolve
 
@@ -72,9 +72,15 @@ def _check(
 
 
 def _inspect(target: str, given: Mapping[str, str], app_dir: str | None) -> Found:
-    with Child(module_command("gilscope.compare.inspection"), failure=TargetError) as child:
+    with Child(module_command("gilscope.compare.inspection"), failure=GilscopeError) as child:
         child.send({"target": target, "given": given, "app_dir": app_dir})
-        found = child.receive(INSPECTION_LIMIT_S)
+        try:
+            found = child.receive(INSPECTION_LIMIT_S)
+        except GilscopeError as problem:
+            raise TargetError(
+                f"trying {target} once, in a process of its own, failed: {problem.message}",
+                remedy="it must return, within a minute, and leave its process alive",
+            ) from None
     if "error" in found:
         raise TargetError(str(found["error"]), remedy=cast("str | None", found["remedy"]))
     return cattrs.structure(found, Found)
@@ -86,7 +92,7 @@ def _cautions(found: Found, excluded: Mapping[BackendName, str]) -> Iterator[Cau
             yield Caution(
                 "backend-excluded",
                 f"{found.workload} is not tried on {backend}: {reason}",
-                "nothing, or mend it",
+                "compare without it, or mend the function",
             )
     if found.failure is not None:
         yield Caution(

@@ -17,7 +17,7 @@ from gilscope.errors import RunFileError
 from gilscope.flame.folded import format_folded, parse
 from gilscope.flame.speedscope import to_speedscope
 from gilscope.load.samples import read_samples
-from gilscope.model import SCHEMA, Anatomy, Evidence, Flame, Folded, Run
+from gilscope.model import SCHEMA, Anatomy, Evidence, Flame, Folded, Interval, Run
 
 RUN_FILE, REPORT_FILE = "run.json", "report.html"
 LATENCY_FOLDER, FLAMES_FOLDER = "latency", "flames"
@@ -31,7 +31,10 @@ def _converter() -> cattrs.Converter:
         Anatomy, make_dict_unstructure_fn(Anatomy, converter, return_=renamed)
     )
     converter.register_structure_hook(Anatomy, make_dict_structure_fn(Anatomy, converter, return_=renamed))
-    converter.register_structure_hook(object, lambda value, _type: value)
+    # A named tuple's annotations are text to cattrs.
+    converter.register_structure_hook(Interval, lambda value, _type: Interval(*map(float, value)))
+    # For "object" itself alone: a hook registered by type would also serve all of its subclasses.
+    converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _type: value)
     return converter
 
 
@@ -134,7 +137,7 @@ class RunFolder:
     def _read_folded(self, flame: Flame) -> Folded:
         path = self.path / f"{flame.path}.folded"
         try:
-            return parse(path.read_text(encoding="utf-8"))
+            return parse(path.read_bytes().decode())  # Only "\n" ends a line; see the capture.
         except (OSError, ValueError) as problem:
             raise RunFileError(f"cannot read the stacks in {path}: {problem}") from problem
 

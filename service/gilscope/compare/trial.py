@@ -15,7 +15,7 @@ from gilscope.errors import CaptureError, LoadError, ServiceError
 from gilscope.flame.pyspy import Capture, capture
 from gilscope.load.control import Generator
 from gilscope.load.orders import Order
-from gilscope.model import BackendName, Caution, FlameKind, Plan, Trial
+from gilscope.model import BackendName, Caution, FlameKind, Plan, Samples, Trial
 
 DRAIN_S = 3.0
 KINDS = (FlameKind.HOLDING, FlameKind.WALL)
@@ -40,9 +40,10 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished trial and what was captured after it."""
+    """A finished trial, its raw samples, and what was captured after it."""
 
     trial: Trial
+    samples: Samples | None = None
     captures: tuple[Capture, ...] = ()
 
 
@@ -67,12 +68,13 @@ class TrialRunner:
     def _measure(self, slot: Slot) -> Outcome:
         plan = self.setting.plan
         stem = f"{LATENCY_FOLDER}/{file_name(slot.target.workload)}-{slot.backend}-{slot.block}.csv.gz"
-        cpu_before = [0.0]
+        cpu_before, window_begun = 0.0, 0.0
         self.generator.prepare()  # It comes up beside the service.
         with running_service(self._service_options(slot)) as service:
 
             def on_window() -> None:
-                cpu_before[0] = cpu_seconds(service.pid)
+                nonlocal cpu_before, window_begun
+                cpu_before, window_begun = cpu_seconds(service.pid), time.monotonic()
                 self.enters(slot, Phase.MEASURING)
 
             self.enters(slot, Phase.WARM_UP)
@@ -80,25 +82,27 @@ class TrialRunner:
             with self.generator.load(self._order(slot, service.url, stem), on_window) as measured:
                 self.stopwatch.load_s += time.monotonic() - begun
                 service.child.require_alive()
-                cpu_cores = (cpu_seconds(service.pid) - cpu_before[0]) / measured.samples.window_s
+                # Not over the window's length: late pings may have been waited for since it ended.
+                cpu_cores = (cpu_seconds(service.pid) - cpu_before) / (time.monotonic() - window_begun)
                 usage = ServiceUsage(cpu_cores, memory_mb(service.pid))
                 trial = trial_of(slot, plan.load, service.python, measured, usage, stem)
-                outcome = self._profile(slot, service.pid, trial)
+                outcome = self._profile(slot, service.pid, Outcome(trial, measured.samples))
                 self.enters(slot, Phase.STOPPING)
             return outcome
 
-    def _profile(self, slot: Slot, pid: int, trial: Trial) -> Outcome:
+    def _profile(self, slot: Slot, pid: int, measured: Outcome) -> Outcome:
         """Capture stacks after the window, under the load that is still up: the figures never saw a profiler."""
         seconds = round(self.setting.plan.profile_seconds)
+        trial = measured.trial
         if not slot.last or not seconds or not trial.requests:
-            return Outcome(trial)
+            return measured
         self.enters(slot, Phase.PROFILING)
         begun = time.monotonic()
         try:
-            return Outcome(trial, tuple(capture(pid, KINDS, seconds)))
+            return replace(measured, captures=tuple(capture(pid, KINDS, seconds)))
         except CaptureError as problem:
             caution = Caution("no-profile", problem.message, problem.remedy or "")
-            return Outcome(replace(trial, warnings=(*trial.warnings, caution)))
+            return replace(measured, trial=replace(trial, warnings=(*trial.warnings, caution)))
         finally:
             self.stopwatch.profiling_s += time.monotonic() - begun
 

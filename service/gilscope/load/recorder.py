@@ -81,6 +81,14 @@ class Recorder:
         """How many of the pings due from ``start_s`` up to ``end_s`` have been answered."""
         return sum(start_s <= due < end_s for due in self._answered_due)
 
+    def settled(self, start_s: float, end_s: float) -> bool:
+        """Whether every ping due from ``start_s`` up to ``end_s`` has been sent and answered.
+
+        Pings are sent in the order in which they are due: once one due later has been sent, all have been.
+        """
+        all_sent = bool(self._due) and self._due[-1] >= end_s
+        return all_sent and self.probes_answered(start_s, end_s) == self.probes_due(start_s, end_s)
+
     def errors(self, start_s: float, end_s: float) -> int:
         """How many work requests failed from ``start_s`` up to ``end_s``."""
         return sum(start_s <= at < end_s for at in self._error_times)

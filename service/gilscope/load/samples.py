@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from pathlib import Path
+from typing import TextIO
 
 from gilscope.errors import RunFileError
 from gilscope.model import ProbeSamples, Samples, WorkSamples
+
+_DAMAGE = (OSError, EOFError, ValueError, LookupError, StopIteration, TypeError, zlib.error, csv.Error)
+"""What reading a missing, truncated or altered file may raise."""
 
 COLUMNS = ("kind", "at_s", "latency_ms", "queue_ms", "run_ms", "cpu_ms", "return_ms", "total_ms")
 _WINDOW = "window"
@@ -19,24 +24,31 @@ def write_samples(path: Path, samples: Samples) -> None:
     The file appears whole or not at all.
     """
     unfinished = path.with_name(path.name + ".tmp")
-    with gzip.open(unfinished, "wt", newline="", compresslevel=4) as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerow((_WINDOW, f"{samples.window_s:.6f}"))
-        work = samples.work
-        columns = (
-            work.done_s,
-            work.latency_ms,
-            work.queue_ms,
-            work.run_ms,
-            work.cpu_ms,
-            work.return_ms,
-            work.total_ms,
-        )
-        writer.writerows(("work", *(f"{value:.6f}" for value in row)) for row in zip(*columns, strict=True))
-        pings = zip(samples.probe.due_s, samples.probe.latency_ms, strict=True)
-        writer.writerows(("probe", f"{due:.6f}", f"{latency:.6f}") for due, latency in pings)
-    unfinished.rename(path)
+    try:
+        with gzip.open(unfinished, "wt", newline="", compresslevel=4) as file:
+            _write_rows(file, samples)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_rows(file: TextIO, samples: Samples) -> None:
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    writer.writerow((_WINDOW, f"{samples.window_s:.6f}"))
+    work = samples.work
+    columns = (
+        work.done_s,
+        work.latency_ms,
+        work.queue_ms,
+        work.run_ms,
+        work.cpu_ms,
+        work.return_ms,
+        work.total_ms,
+    )
+    writer.writerows(("work", *(f"{value:.6f}" for value in row)) for row in zip(*columns, strict=True))
+    pings = zip(samples.probe.due_s, samples.probe.latency_ms, strict=True)
+    writer.writerows(("probe", f"{due:.6f}", f"{latency:.6f}") for due, latency in pings)
 
 
 def read_samples(path: Path) -> Samples:
@@ -56,7 +68,7 @@ def read_samples(path: Path) -> Samples:
             WorkSamples(*_transpose(work, len(COLUMNS) - 1)),
             ProbeSamples(*_transpose(probe, 2)),
         )
-    except (OSError, EOFError, ValueError, StopIteration, TypeError) as problem:
+    except _DAMAGE as problem:
         raise RunFileError(f"cannot read the samples in {path}: {problem}") from problem
 
 
