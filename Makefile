@@ -17,10 +17,7 @@ demo: $(VENV)/.installed ## install, compare the demo set under load, print the 
 	$(BIN)/gilscope compare
 
 test: lint ## install what tests need, lint, type-check, test everything
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -185,13 +185,23 @@ def test_an_interval_of_few_blocks_ends_at_the_extremes() -> None:
 
 
 def test_the_share_left_out_grows_with_the_blocks_to_a_fortieth() -> None:
-    shares = [outer_share(blocks) for blocks in (2, 3, 4, 6, 10, 16, 100)]
+    shares = [outer_share(blocks) for blocks in (2, 3, 4, 6, 10, 16, 17, 18, 100)]
     assert shares == sorted(shares)
     assert outer_share(6) == pytest.approx(NormalDist().cdf(-math.sqrt(6 / 5) * 2.571))
     assert outer_share(1_000_000) == pytest.approx(0.025, abs=1e-6)
 
 
-@settings(deadline=None)
+def test_a_ratio_is_as_wide_as_the_side_with_fewer_blocks_makes_it() -> None:
+    draws = tuple(float(value) for value in range(1, 10_001))
+    many, few = Replicates(5_000.0, draws, 10), Replicates(5_000.0, draws, 3)
+    assert many.interval().low > few.interval().low == 1
+    for blocks, other in ((10, many), (3, few)):
+        unit = Replicates(1.0, (1.0,) * len(draws), blocks)
+        assert many.over(unit) == other.interval()
+        assert few.over(unit) == few.interval()
+
+
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_the_weighted_tail_is_the_quantile_of_the_expanded_values(data: st.DataObject) -> None:
     block = tuple(data.draw(windows))

@@ -13,7 +13,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from gilscope.commands.arguments import backends, pairs, whole
@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     workloads = tuple(
         resolve(target, given, app_dir=options.app_dir) for target in options.workload or BUILT_IN
     )
+    _require_distinct([workload.name for workload in workloads])
     chosen = options.backends or available()
     _require_available(chosen)
     config = ServiceConfig(workloads, chosen, options.pool_size, options.upstream)
@@ -80,6 +81,12 @@ def _keep_stdout() -> int:
     kept = os.dup(1)
     os.dup2(2, 1)
     return kept
+
+
+def _require_distinct(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two workloads are called '{name}'", remedy="name each workload once")
 
 
 def _require_available(chosen: tuple[str, ...]) -> None:

@@ -60,10 +60,12 @@ def _subinterpreter_problem(function: FunctionRef) -> str | None:
         return None
     pool = importlib.import_module("concurrent.futures").InterpreterPoolExecutor(1)
     try:
-        with pool:
-            pool.submit(_import_quietly, function).result()
+        pool.submit(_import_quietly, function).result()
     except Exception as problem:  # noqa: BLE001  a module may fail to import in any way
         return f"it does not import in a subinterpreter: {problem}"
+    finally:
+        # Without waiting: a thread that the module started may never let the interpreter end.
+        pool.shutdown(wait=False)
     return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cattrs
 
-from gilscope.child import Child, module_command
+from gilscope.child import STOP_GRACE_S, Child, module_command
 from gilscope.errors import LoadError
 from gilscope.load.orders import Measured, Order, Tally
 from gilscope.load.samples import read_samples
@@ -44,8 +44,8 @@ class Generator:
             child.send({})
             child.receive(SLACK_S)
         except BaseException:
-            # Whatever state it is in, the next trial must not inherit it.
-            self.stop()
+            # Whatever state it is in, the next trial must not inherit it; in a window it would not listen.
+            self.stop(grace_s=0.0)
             raise
 
     def prepare(self) -> None:
@@ -63,8 +63,8 @@ class Generator:
             self._greeted = True
         return self._child
 
-    def stop(self) -> None:
-        """End the process, if there is one."""
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the process, if there is one; kill it after ``grace_s`` seconds."""
         child, self._child = self._child, None
         if child is not None:
-            child.stop()
+            child.stop(grace_s)

@@ -40,7 +40,7 @@ T_975 = (
     2.145,
     2.131,
 )
-"""Student's t at 0.975 for 1 to 15 degrees of freedom; beyond, the normal quantile is near enough."""
+"""Student's t at 0.975 for 1 to 15 degrees of freedom."""
 TAIL = 0.99
 
 
@@ -207,8 +207,15 @@ def outer_share(blocks: int) -> float:
     It is 0.025 for many blocks, and goes to 0 for few.
     """
     freedom = max(1, blocks - 1)
-    t = T_975[freedom - 1] if freedom <= len(T_975) else NormalDist().inv_cdf(0.975)
-    return NormalDist().cdf(-math.sqrt((freedom + 1) / freedom) * t)
+    return NormalDist().cdf(-math.sqrt((freedom + 1) / freedom) * _student(freedom))
+
+
+def _student(freedom: int) -> float:
+    """Return Student's t at 0.975; beyond the table by its expansion (Abramowitz & Stegun 26.7.5, first term)."""
+    if freedom <= len(T_975):
+        return T_975[freedom - 1]
+    z = NormalDist().inv_cdf(0.975)
+    return z + (z**3 + z) / (4 * freedom)
 
 
 def _interval(point: float, draws: Sequence[float], blocks: int) -> Interval:

@@ -36,9 +36,11 @@ def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> 
 def _routes(config: ServiceConfig) -> Iterator[tuple[str, Handler]]:
     """Yield all GET routes; work has a static path each, which aiohttp finds without a pattern."""
     for workload in config.workloads:
+        if set(workload.name) & set("{}%"):
+            continue  # aiohttp would read these as a pattern or as quoted; the pattern below finds the name
         for backend in config.backends:
             yield f"/work/{workload.name}/{backend}", handlers.work_on(workload.name, backend)
-    yield "/work/{workload}/{backend}", handlers.no_such_work
+    yield "/work/{workload:[^/]+}/{backend:[^/]+}", handlers.other_work
     yield "/ping", handlers.ping
     yield "/healthz", handlers.healthz
     yield "/readyz", handlers.readyz

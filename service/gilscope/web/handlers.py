@@ -26,9 +26,12 @@ def work_on(workload: str, backend: str) -> Handler:
     return work
 
 
-async def no_such_work(request: web.Request) -> NoReturn:
-    """``GET /work/…/…`` for what this service does not have: say what it has."""
+async def other_work(request: web.Request) -> web.Response:
+    """``GET /work/…/…`` for what has no path of its own: mostly what this service does not have; say what it has."""
     workload, backend = request.match_info["workload"], request.match_info["backend"]
+    route = request.app[SERVICE].routes.get((workload, backend))
+    if route is not None:
+        return await route.answer(request)
     known = [workload.name for workload in request.app[SERVICE].config.workloads]
     if workload not in known:
         raise web.HTTPNotFound(text=f"no workload '{workload}' here; there is: {', '.join(known)}")

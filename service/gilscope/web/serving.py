@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import platform
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -40,7 +42,7 @@ async def serve(
     ``announce`` gets the ready line once every pool has run a task and both ports are open.
 
     Raises:
-        UsageError: a port cannot be listened on.
+        UsageError: host or port cannot be listened on.
         BackendFailedError: a pool did not come up.
     """
     metrics = ServiceMetrics()
@@ -50,22 +52,29 @@ async def serve(
         try:
             metrics_port = metrics.serve(address.host, address.metrics_port)
         except OSError as problem:
-            raise _port_taken(address.metrics_port, "--metrics-port", problem) from problem
+            raise _cannot_listen(address.host, address.metrics_port, "--metrics-port", problem) from problem
         await runner.setup()
         try:
             await web.TCPSite(runner, address.host, address.port, backlog=1_024).start()
         except OSError as problem:
-            raise _port_taken(address.port, "--port", problem) from problem
-        announce(_ready_line(config, runner, metrics_port))
-        await _until_told(lifeline=lifeline)
+            raise _cannot_listen(address.host, address.port, "--port", problem) from problem
+        ready_line = _ready_line(config, runner, metrics_port)
+        with _watching(lifeline=lifeline) as told:
+            announce(ready_line)  # not before: whoever reads it may tell us to stop at once
+            await told.wait()
     finally:
         await runner.cleanup()
 
 
-def _port_taken(port: int, option: str, problem: OSError) -> UsageError:
-    reason = os.strerror(problem.errno) if problem.errno else str(problem)
+def _cannot_listen(host: str, port: int, option: str, problem: OSError) -> UsageError:
+    if problem.errno in (errno.EADDRINUSE, errno.EACCES):
+        return UsageError(
+            f"cannot listen on port {port}: {os.strerror(problem.errno)}",
+            remedy=f"another {option}; 0 takes a free one",
+        )
     return UsageError(
-        f"cannot listen on port {port}: {reason}", remedy=f"another {option}; 0 takes a free one"
+        f"cannot listen on host {host}: {problem.strerror or problem}",
+        remedy="another --host: an address of this machine",
     )
 
 
@@ -85,12 +94,28 @@ def _ready_line(config: ServiceConfig, runner: web.AppRunner, metrics_port: int)
     }
 
 
-async def _until_told(*, lifeline: bool) -> None:
+@contextmanager
+def _watching(*, lifeline: bool) -> Iterator[asyncio.Event]:
+    """Give an event that a signal or the end of the lifeline sets."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
-    if lifeline:
-        loop.add_reader(sys.stdin, lambda: told.set() if not os.read(sys.stdin.fileno(), 4_096) else None)
-    await told.wait()
-    if lifeline:
+    if not lifeline:
+        yield told
+        return
+    _watch_input(loop, told)
+    try:
+        yield told
+    finally:
         loop.remove_reader(sys.stdin)
+
+
+def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 4_096):
+            ended.set()
+
+    try:
+        loop.add_reader(sys.stdin, read)
+    except OSError:  # A file or /dev/null, which nobody holds open for us: it has ended already.
+        ended.set()

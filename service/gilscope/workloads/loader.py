@@ -40,9 +40,13 @@ def _built_in(name: str) -> Workload:
     try:
         return BUILT_IN[name]
     except KeyError:
+        own = (
+            f"{name}:FUNCTION"
+            if name.endswith(".py")
+            else "package.module:function or path/to/file.py:function"
+        )
         raise TargetError(
-            f"there is no workload '{name}'",
-            remedy=f"built in: {', '.join(BUILT_IN)}; your own: package.module:function or path/to/file.py:function",
+            f"there is no workload '{name}'", remedy=f"built in: {', '.join(BUILT_IN)}; your own: {own}"
         ) from None
 
 

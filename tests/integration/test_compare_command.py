@@ -1,0 +1,458 @@
+"""``gilscope compare`` and ``gilscope report`` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from polling import eventually
+
+from gilscope.compare.store import RunFolder
+from gilscope.flame.folded import parse, share, split_frame
+from gilscope.load.samples import read_samples
+from gilscope.model import BackendName, Evidence, FlameKind
+from gilscope.quantiles import summarize_latency, summarize_probe
+from gilscope.report.console import describe_verdict
+
+pytestmark = pytest.mark.integration
+
+MARK = "GILSCOPE_TEST_RUN"
+COMPARED = ("asyncio", "processes")
+KINDS = ("holding", "wall")
+
+WORK = """
+import os
+from pathlib import Path
+
+def spin(n: int, exponent: int = 2) -> int:
+    total = 0
+    for number in range(n):
+        total += number**exponent
+    return total
+
+def leave_a_trace(folder: str) -> None:
+    Path(folder, str(os.getpid())).touch()
+
+def fail(text: str) -> None:
+    raise LookupError(text)
+"""
+
+TRIAL_FIELDS = {
+    "workload", "backend", "block", "python", "load", "requests", "errors", "throughput_rps", "latency_ms",
+    "probe_latency_ms", "anatomy_ms", "gil_wait_share", "cpu_cores", "memory_mb", "warnings", "valid",
+}  # fmt: skip
+VERDICT_FIELDS = {
+    "workload", "winner", "ties", "conclusive", "reason", "throughput_ratio", "p99_ratio", "probe_p99_ratio",
+}  # fmt: skip
+
+
+@dataclass
+class Ended:
+    """A command that has ended, and where it ran."""
+
+    code: int
+    out: str
+    err: str
+    cwd: Path
+    mark: str
+
+    def document(self, folder: str) -> Any:  # noqa: ANN401  JSON may hold anything
+        return strictly((self.cwd / folder / "run.json").read_text(encoding="utf-8"))
+
+
+def strictly(text: str) -> Any:  # noqa: ANN401  JSON may hold anything
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@contextmanager
+def started(cwd: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start gilscope under a mark that all of its children inherit."""
+    mark = uuid.uuid4().hex
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gilscope", *arguments],
+        cwd=cwd,
+        env={**os.environ, MARK: mark, "PYTHONSAFEPATH": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process, mark
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def gilscope(cwd: Path, *arguments: str) -> Ended:
+    with started(cwd, *arguments) as (process, mark):
+        out, err = process.communicate()
+        return Ended(process.returncode, out, err, cwd, mark)
+
+
+def survivors(mark: str) -> list[psutil.Process]:
+    """Find the processes that a command has left behind, wherever they hang."""
+
+    def marked(process: psutil.Process) -> bool:
+        try:
+            return process.environ().get(MARK) == mark
+        except psutil.Error:
+            return False
+
+    return [process for process in psutil.process_iter() if marked(process)]
+
+
+def require_the_end_of_all(mark: str) -> None:
+    """Check that no process of a command is left; one caught while it was starting ends when it reads its input."""
+    eventually(lambda: not survivors(mark), "the end of every process")
+
+
+def interrupt_when(
+    arguments: Sequence[str], cwd: Path, moment: Callable[[subprocess.Popen[str]], None]
+) -> Ended:
+    with started(cwd, *arguments) as (process, mark):
+        moment(process)
+        assert len(survivors(mark)) > 1, "it is at work, with children of its own"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+        return Ended(process.returncode, out, err, cwd, mark)
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "work.py"
+    path.write_text(WORK)
+    return path
+
+
+@pytest.fixture(scope="session")
+def compared(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """Two backends, two blocks, profiles: the whole of a comparison."""
+    return gilscope(
+        tmp_path_factory.mktemp("compared"),
+        "compare", f"{work}:spin", "--arg", "n=20000", "--backends", ",".join(COMPARED), "--quick",
+        "--duration", "0.5", "--pool-size", "1", "--blocks", "2", "--seed", "3", "--out",
+        "run", "--json",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def failed(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A function that raises, and a run that nobody named a folder for."""
+    return gilscope(
+        tmp_path_factory.mktemp("failed"),
+        "compare", f"{work}:fail", "--arg", 'text="as asked"', "--backends", "threads", "--quick",
+        "--duration", "0.5", "--blocks", "1",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def interrupted(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """Ctrl-C once the first trial has ended, and long before the last."""
+
+    def first_trial_ended(process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("[1/100] work.spin ")
+
+    arguments = (
+        "compare", f"{work}:spin", "--arg", "n=2000", "--backends", "asyncio,threads", "--quick",
+        "--duration", "0.5", "--blocks", "50", "--no-profiles", "--out", "run",
+    )  # fmt: skip
+    return interrupt_when(arguments, tmp_path_factory.mktemp("interrupted"), first_trial_ended)
+
+
+@pytest.fixture(scope="session")
+def evidence(compared: Ended) -> Evidence:
+    return RunFolder(compared.cwd / "run").read()
+
+
+# A whole comparison.
+
+
+def test_it_succeeds_without_a_word_out_of_place(compared: Ended) -> None:
+    assert compared.code == 0, compared.err
+    assert "Traceback" not in compared.err
+    lines = re.findall(
+        r"^\[(\d)/4\] work\.spin (\w+) block (\d): .* requests/s, p99 .* ms", compared.err, re.MULTILINE
+    )
+    assert [position for position, _, _ in lines] == ["1", "2", "3", "4"]
+    assert sorted((backend, block) for _, backend, block in lines) == [
+        (backend, block) for backend in COMPARED for block in "12"
+    ]
+    assert re.search(r"^report: run/report\.html$", compared.err, re.MULTILINE)
+
+
+def test_standard_output_is_one_json_object(compared: Ended) -> None:
+    answer = strictly(compared.out)
+    assert set(answer) == {"run", "verdicts"}
+    assert answer["run"] == "run"
+    assert answer["verdicts"] == compared.document("run")["verdicts"]
+    assert len(answer["verdicts"]) == 1
+
+
+def test_the_run_has_every_promised_field(compared: Ended) -> None:
+    document = compared.document("run")
+    assert document["schema"] == 1
+    assert document["complete"] is True
+    assert {"gilscope", "machine", "plan", "trials", "verdicts"} <= set(document)
+    assert document["plan"]["seed"] == 3
+    assert document["plan"]["targets"][0]["arguments"] == {"n": 20_000}
+    assert document["plan"]["load"]["seconds"] == 0.5
+    assert len(document["trials"]) == 4
+    for trial in document["trials"]:
+        assert set(trial) >= TRIAL_FIELDS
+        assert set(trial["latency_ms"]) == {"p50", "p90", "p95", "p99", "max"}
+        assert set(trial["probe_latency_ms"]) == {"p50", "p99", "max"}
+        assert {"outside", "queue", "run", "cpu", "return"} <= set(trial["anatomy_ms"])
+        assert (trial["workload"], trial["valid"], trial["errors"]) == ("work.spin", True, 0)
+        assert trial["python"] == ".".join(map(str, sys.version_info[:3]))
+    for verdict in document["verdicts"]:
+        assert set(verdict) >= VERDICT_FIELDS
+        assert set(verdict["throughput_ratio"]) == set(COMPARED)
+        assert verdict["throughput_ratio"]["asyncio"] == [1.0, 1.0, 1.0]
+
+
+def test_every_backend_is_tried_in_every_block(evidence: Evidence) -> None:
+    assert sorted((trial.block, str(trial.backend)) for trial in evidence.run.trials) == [
+        (block, backend) for block in (0, 1) for backend in COMPARED
+    ]
+
+
+def test_figures_follow_from_the_samples_on_disk(compared: Ended, evidence: Evidence) -> None:
+    files = set()
+    for trial in evidence.run.trials:
+        assert trial.samples is not None
+        files.add(trial.samples)
+        samples = read_samples(compared.cwd / "run" / trial.samples)
+        assert trial.requests == len(samples.work.latency_ms) > 0
+        assert trial.throughput_rps == pytest.approx(trial.requests / samples.window_s)
+        assert trial.latency_ms == summarize_latency(samples.work.latency_ms)
+        assert trial.probe_latency_ms == summarize_probe(samples.probe.latency_ms)
+        assert trial.probes_answered == len(samples.probe.due_s) > 0
+        assert 0.5 <= samples.window_s < 5
+    kept = (compared.cwd / "run" / "latency").iterdir()
+    assert {f"latency/{path.name}" for path in kept} == files
+    assert len(files) == 4
+
+
+def test_the_anatomy_adds_up(evidence: Evidence) -> None:
+    for trial in evidence.run.trials:
+        assert trial.anatomy_ms is not None
+        assert trial.samples is not None
+        parts = trial.anatomy_ms
+        latencies = evidence.samples[trial.samples].work.latency_ms
+        assert parts.outside + parts.queue + parts.run + parts.return_ == pytest.approx(
+            sum(latencies) / len(latencies)
+        )
+        assert 0 < parts.cpu <= parts.run * 1.05 + 0.1
+        assert min(parts.queue, parts.return_) >= 0
+
+
+def test_what_the_service_used_is_plausible(evidence: Evidence) -> None:
+    for trial in evidence.run.trials:
+        assert trial.cpu_cores is not None
+        assert trial.memory_mb is not None
+        assert 0.1 < trial.cpu_cores < 1.1 * (os.cpu_count() or 1)
+        assert 5 < trial.memory_mb < 2_000
+
+
+@pytest.mark.parametrize("backend", COMPARED)
+@pytest.mark.parametrize("kind", KINDS)
+def test_flames_show_the_users_function(compared: Ended, evidence: Evidence, backend: str, kind: str) -> None:
+    stem = f"flames/work.spin-{backend}.{kind}"
+    flames = {flame.path: flame for flame in evidence.run.flames}
+    assert stem in flames, [trial.warnings for trial in evidence.run.trials]
+    path = compared.cwd / "run" / stem
+    folded = parse(path.with_name(path.name + ".folded").read_text(encoding="utf-8"))
+    named = share(folded, lambda frame: split_frame(frame).name == "spin")
+    assert named > (0.5 if kind == "holding" else 0.02)
+    svg = path.with_name(path.name + ".svg").read_text(encoding="utf-8")
+    assert "spin (work.py" in svg
+    profile = strictly(path.with_name(path.name + ".speedscope.json").read_text(encoding="utf-8"))
+    assert "spin" in {frame["name"].partition(" ")[0] for frame in profile["shared"]["frames"]}
+    assert flames[stem].samples == pytest.approx(sum(folded.values()))
+    assert flames[stem].seconds == 1.0
+
+
+def test_the_run_reads_back_and_every_flame_is_in_it(evidence: Evidence) -> None:
+    assert {(flame.backend, flame.kind) for flame in evidence.run.flames} == {
+        (BackendName(backend), FlameKind(kind)) for backend in COMPARED for kind in KINDS
+    }
+    assert set(evidence.stacks) == {flame.path for flame in evidence.run.flames}
+
+
+def test_the_time_is_accounted_for(evidence: Evidence) -> None:
+    timing = evidence.run.timing
+    assert timing.load_s >= 4 * 0.8
+    assert timing.profiling_s >= 2 * 0.9
+    assert timing.load_s + timing.profiling_s < timing.total_s
+
+
+def test_nothing_is_left_running_or_unfinished(compared: Ended) -> None:
+    require_the_end_of_all(compared.mark)
+    names = {path.name for path in (compared.cwd / "run").iterdir()}
+    assert names == {"run.json", "report.html", "latency", "flames"}
+    assert [path.name for path in compared.cwd.iterdir()] == ["run"]
+    assert not list(compared.cwd.rglob("*.tmp"))
+
+
+def test_report_renders_the_very_same_page_again(compared: Ended, evidence: Evidence) -> None:
+    page = compared.cwd / "run" / "report.html"
+    before = page.read_text(encoding="utf-8")
+    assert "work.spin" in before
+    page.unlink()
+    ended = gilscope(compared.cwd, "report", "run")
+    assert (ended.code, ended.err) == (0, "")
+    assert page.read_text(encoding="utf-8") == before
+    for verdict in evidence.run.verdicts:
+        assert describe_verdict(verdict) in ended.out
+        assert describe_verdict(verdict) in compared.err
+
+
+def test_report_repeats_the_verdicts_as_json(compared: Ended) -> None:
+    ended = gilscope(compared.cwd, "report", "run", "--json")
+    assert ended.code == 0
+    assert strictly(ended.out) == strictly(compared.out)
+
+
+# A function that raises.
+
+
+def test_a_function_that_raises_fails_the_run(failed: Ended) -> None:
+    assert failed.code == 1
+    assert "work.fail raised when it was tried once" in failed.err
+    assert "LookupError: as asked" in failed.err
+    assert failed.err.count("Traceback") == 1, "the user's own, of the first try"
+    assert "no verdict" in failed.out
+    require_the_end_of_all(failed.mark)
+
+
+def test_its_errors_are_counted_and_the_first_is_kept(failed: Ended) -> None:
+    (folder,) = (failed.cwd / "profiles").iterdir()
+    assert re.fullmatch(r"\d{8}T\d{6}Z-work\.fail", folder.name)
+    document = failed.document(str(folder.relative_to(failed.cwd)))
+    (trial,) = document["trials"]
+    assert trial["requests"] == 0
+    assert trial["errors"] > 10
+    assert trial["valid"] is False
+    assert trial["latency_ms"] is None
+    assert "Traceback (most recent call last)" in trial["first_error"]
+    assert "LookupError: as asked" in trial["first_error"]
+    assert trial["warnings"][0]["code"] == "no-requests"
+    (verdict,) = document["verdicts"]
+    assert (verdict["winner"], verdict["conclusive"]) == (None, False)
+    assert document["complete"] is True
+    assert document["flames"] == []
+    assert (folder / "report.html").exists()
+
+
+# Ctrl-C.
+
+
+def test_an_interrupted_run_keeps_its_finished_trials(interrupted: Ended) -> None:
+    assert interrupted.code == 130
+    assert "Traceback" not in interrupted.err
+    document = interrupted.document("run")
+    assert document["complete"] is False
+    trials = len(document["trials"])
+    assert 1 <= trials < 10
+    assert f"interrupted after {trials} trials; they are kept" in interrupted.err
+    assert all(trial["requests"] > 0 for trial in document["trials"])
+    assert document["verdicts"] == []
+    assert len(document["plan"]["targets"]) == 1
+
+
+def test_an_interrupted_run_has_its_report(interrupted: Ended) -> None:
+    assert (interrupted.cwd / "run" / "report.html").read_text().startswith("<!doctype html>")
+    assert "report: run/report.html" in interrupted.out
+    evidence = RunFolder(interrupted.cwd / "run").read()
+    assert len(evidence.samples) == len(evidence.run.trials)
+
+
+def test_an_interrupted_run_leaves_no_process(interrupted: Ended) -> None:
+    require_the_end_of_all(interrupted.mark)
+
+
+def test_interrupted_in_its_first_trial_a_run_leaves_nothing(work: Path, tmp_path: Path) -> None:
+    traces, cwd = tmp_path / "traces", tmp_path / "cwd"
+    traces.mkdir()
+    cwd.mkdir()
+
+    def under_load(process: subprocess.Popen[str]) -> None:
+        # The first trace is that of the try beforehand, the second one the service's.
+        eventually(
+            lambda: len(list(traces.iterdir())) > 1 or process.poll() is not None, "load on the service"
+        )
+
+    arguments = (
+        "compare", f"{work}:leave_a_trace", "--arg", f"folder={json.dumps(str(traces))}", "--backends", "asyncio",
+        "--duration", "600", "--out", "run",
+    )  # fmt: skip
+    ended = interrupt_when(arguments, cwd, under_load)
+    assert ended.code == 130
+    assert ended.err == "interrupted before the first trial ended: nothing was kept\n"
+    assert ended.out == ""
+    assert list(cwd.iterdir()) == []
+    require_the_end_of_all(ended.mark)
+
+
+# Bad input.
+
+BAD = [
+    (("nosuch",), "nosuch"),
+    (("nosuch.py:work",), "nosuch.py"),
+    (("{work}:nosuch",), "nosuch"),
+    (("{work}:spin",), "missing a required argument"),
+    (("{work}:spin", "--arg", "n=1", "--arg", "m=2"), "'m'"),
+    (("{work}:spin", "--arg", "n=[1"), "not valid JSON"),
+    (("{work}:spin", "--arg", "n=NaN"), "not valid JSON"),
+    (("{work}:spin", "--arg", "n=1", "--arg", "n=2"), "given twice"),
+    (("primes", "--arg", "m=2"), "has no parameter 'm'"),
+    (("primes", "primes"), "two targets are called 'primes'"),
+    (("primes", "--backends", "asyncio,fibres"), "there is no backend 'fibres'"),
+    (("primes", "--duration", "-1"), "--duration"),
+    (("primes", "--out", "{work}/run"), "cannot write to"),
+    (("primes", "--out", "{folder}"), "is not empty"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "cause"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_is_told_in_one_message_and_leaves_nothing(
+    work: Path, tmp_path: Path, arguments: Sequence[str], cause: str
+) -> None:
+    before = sorted(work.parent.iterdir())
+    filled = [argument.format(work=work, folder=work.parent) for argument in arguments]
+    ended = gilscope(tmp_path, "compare", *filled)
+    assert ended.code == 2, ended.err
+    assert ended.out == ""
+    assert cause in ended.err
+    assert ended.err.count("gilscope compare: ") == 1
+    assert "Traceback" not in ended.err
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(work.parent.iterdir()) == before
+    require_the_end_of_all(ended.mark)
+
+
+@pytest.mark.parametrize("folder", [".", "nowhere"])
+def test_report_on_no_run_is_bad_input(tmp_path: Path, folder: str) -> None:
+    ended = gilscope(tmp_path, "report", folder)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert ended.err.startswith("gilscope report: there is no run in ")
+    assert "Traceback" not in ended.err
+    assert list(tmp_path.iterdir()) == []

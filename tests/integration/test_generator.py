@@ -1,0 +1,323 @@
+"""The load generator: real Locust, against a small service whose event loop can be made to stall."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+from polling import all_end, eventually
+
+from gilscope.child import Child
+from gilscope.errors import LoadError, ServiceError
+from gilscope.load.arrivals import poisson
+from gilscope.load.control import Generator
+from gilscope.load.orders import Measured, Order
+from gilscope.load.samples import read_samples
+
+pytestmark = pytest.mark.integration
+
+STALL_S = 1.0
+ROUNDED_S = 3e-6
+"""Times are kept to a millionth: a difference of two is off by as much as this."""
+
+SERVICE = """
+import asyncio, collections, json, os, sys, time
+from aiohttp import web
+
+TIMING = "queue;dur=0.25, run;dur=4.5, cpu;dur=0.5, return;dur=0.125, total;dur=5.0"
+counted = collections.Counter()
+pings_take_s = 0.0
+
+async def work(request):
+    counted[request.path] += 1
+    if "broken" in request.path:
+        return web.Response(status=500, text=f"Traceback: boom {counted[request.path]}")
+    await asyncio.sleep(0.004)
+    return web.Response(text="done", headers={"Server-Timing": TIMING})
+
+async def ping(request):
+    counted["pings"] += 1
+    await asyncio.sleep(pings_take_s)
+    return web.Response(text="pong")
+
+async def slow_pings(request):
+    global pings_take_s
+    pings_take_s = float(request.query["seconds"])
+    return web.Response()
+
+async def stall(request):
+    time.sleep(float(request.query["seconds"]))
+    return web.Response()
+
+async def counts(request):
+    return web.json_response(counted)
+
+async def main():
+    app = web.Application()
+    app.router.add_get("/work/{workload}/{backend}", work)
+    app.router.add_get("/ping", ping)
+    app.router.add_get("/stall", stall)
+    app.router.add_get("/slow-pings", slow_pings)
+    app.router.add_get("/counts", counts)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin, lambda: os.read(0, 1) or ended.set())
+    print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
+    await ended.wait()
+
+asyncio.run(main())
+"""
+
+
+@dataclass
+class Service:
+    child: Child
+    url: str
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            content: bytes = answer.read()
+        return content
+
+    def stall(self) -> None:
+        self.get(f"/stall?seconds={STALL_S}")
+
+    def count(self, what: str) -> int:
+        return int(json.loads(self.get("/counts")).get(what, 0))
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with Child([sys.executable, "-c", SERVICE], failure=ServiceError) as child:
+        yield Service(child, f"http://127.0.0.1:{child.receive(30)['port']}")
+
+
+@pytest.fixture(scope="module")
+def generator() -> Iterator[Generator]:
+    generator = Generator()
+    yield generator
+    generator.stop()
+
+
+@pytest.fixture
+def order(service: Service, tmp_path: Path) -> Order:
+    return Order(
+        url=service.url,
+        workload="primes",
+        backend="threads",
+        users=2,
+        warmup_s=0.2,
+        seconds=0.6,
+        probe_rate=100.0,
+        seed=17,
+        drain_s=5.0,
+        samples=str(tmp_path / "trial.csv.gz"),
+    )
+
+
+def nothing() -> None:
+    pass
+
+
+def measure(generator: Generator, order: Order, on_window: Callable[[], None] = nothing) -> Measured:
+    with generator.load(order, on_window) as measured:
+        pass
+    return measured
+
+
+def pid_of(generator: Generator) -> int:
+    assert generator._child is not None
+    return generator._child.pid
+
+
+def require_every_arrival(order: Order, measured: Measured) -> None:
+    """Check that the pings are one stretch of the arrivals that the seed fixes, and reach over the whole window."""
+    due = sorted(measured.samples.probe.due_s)
+    arrivals = list(islice(poisson(order.probe_rate, order.seed), 5_000))
+    begins = [
+        first
+        for first in range(len(arrivals) - len(due))
+        if all(
+            math.isclose(arrivals[first + at] - arrivals[first], seen - due[0], abs_tol=ROUNDED_S)
+            for at, seen in enumerate(due)
+        )
+    ]
+    assert len(due) > 20
+    assert len(begins) == 1, "a ping in the middle is missing, or was sent for another time than it was due"
+    first, shift = begins[0], due[0] - arrivals[begins[0]]
+    assert first > 0, "pings begin with the warm-up"
+    assert arrivals[first - 1] + shift < ROUNDED_S, "the window's first pings are missing"
+    assert arrivals[first + len(due)] + shift > measured.samples.window_s - ROUNDED_S, "its last ones are"
+
+
+def test_a_stall_is_not_omitted(generator: Generator, service: Service, order: Order) -> None:
+    order = replace(order, seconds=2.5)
+    measured = measure(generator, order, service.stall)
+    probe, window_s = measured.samples.probe, measured.samples.window_s
+
+    assert max(probe.latency_ms) >= 900 * STALL_S
+    expected = order.probe_rate * window_s
+    assert abs(len(probe.due_s) - expected) < 6 * math.sqrt(expected)
+    require_every_arrival(order, measured)
+    assert measured.tally.probes_due == measured.tally.probes_answered == len(probe.due_s)
+
+    assert measured.tally.generator.dispatch_lag_p99_ms < 300 * STALL_S, "none waited for another's answer"
+
+    pings = sorted(zip(probe.due_s, (latency / 1e3 for latency in probe.latency_ms), strict=True))
+    longest_s, since_s = max((latency_s, due_s) for due_s, latency_s in pings)
+    end_s = since_s + longest_s
+    delayed = [(due_s, latency_s) for due_s, latency_s in pings if since_s <= due_s < end_s - 0.1]
+    assert len(delayed) > 0.5 * STALL_S * order.probe_rate
+    assert all(due_s + latency_s > end_s - 0.1 for due_s, latency_s in delayed), "none jumped the queue"
+    fractions = [latency_s / longest_s for _, latency_s in delayed]
+    assert sum(later <= earlier + 0.1 for earlier, later in pairwise(fractions)) == len(fractions) - 1
+
+
+def test_pings_do_not_wait_for_each_others_connection(
+    generator: Generator, service: Service, order: Order
+) -> None:
+    service.get("/slow-pings?seconds=0.5")
+    measured = measure(generator, order)
+    latencies = measured.samples.probe.latency_ms
+    assert len(latencies) == measured.tally.probes_due > 20
+    assert min(latencies) >= 500
+    # Ten connections, Locust's default, would answer 20 a second of these 100, and the last after three seconds.
+    assert max(latencies) < 1_500
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_on_a_healthy_service_every_ping_of_the_window_is_counted(
+    generator: Generator, order: Order, seed: int
+) -> None:
+    order = replace(order, probe_rate=600.0, seed=seed)
+    measured = measure(generator, order)
+    require_every_arrival(order, measured)
+    pings = len(measured.samples.probe.due_s)
+    assert measured.tally.probes_due == measured.tally.probes_answered == pings
+    assert (measured.tally.errors, measured.tally.first_error) == (0, None)
+
+
+def test_work_is_recorded_unrounded_with_the_services_stamps(generator: Generator, order: Order) -> None:
+    measured = measure(generator, order)
+    work = measured.samples.work
+    assert len(work.done_s) > 20
+    assert all(0 <= done_s < measured.samples.window_s for done_s in work.done_s)
+    assert all(4.0 <= latency_ms < 10_000 for latency_ms in work.latency_ms)
+    # Locust's own figures are whole milliseconds.
+    assert sum(abs(latency - round(latency, 2)) > 1e-6 for latency in work.latency_ms) > 0.8 * len(
+        work.done_s
+    )
+    assert {stage[0] for stage in (work.queue_ms, work.run_ms, work.cpu_ms, work.return_ms, work.total_ms)} == {
+        0.25, 4.5, 0.5, 0.125, 5.0,
+    }  # fmt: skip
+    assert {len(set(stage)) for stage in (work.queue_ms, work.run_ms, work.cpu_ms, work.return_ms)} == {1}
+
+
+def test_users_are_as_many_as_ordered(generator: Generator, order: Order) -> None:
+    # In a closed loop, the latencies in a window add up to the users' time in it, but for the client's own.
+    order = replace(order, users=5, seconds=1.0)
+    measured = measure(generator, order)
+    in_flight = sum(measured.samples.work.latency_ms) / 1e3 / measured.samples.window_s
+    assert 2.5 < in_flight < 5.5
+
+
+def test_the_samples_are_in_the_file(generator: Generator, order: Order) -> None:
+    measured = measure(generator, order)
+    assert read_samples(Path(order.samples)) == measured.samples
+    assert [path.name for path in Path(order.samples).parent.iterdir()] == ["trial.csv.gz"]
+
+
+def test_its_own_usage_is_measured(generator: Generator, order: Order) -> None:
+    usage = measure(generator, order).tally.generator
+    assert 0 < usage.cpu_share < 1.5
+    assert 0 <= usage.runqueue_share < 1.5
+    assert 0 <= usage.dispatch_lag_p99_ms < 5_000
+
+
+def test_one_process_serves_trial_after_trial(generator: Generator, service: Service, order: Order) -> None:
+    first = measure(generator, order)
+    pid, sent = pid_of(generator), service.count("/work/primes/threads")
+    failing = replace(order, workload="broken", backend="asyncio")
+    second = measure(generator, failing)
+    assert pid_of(generator) == pid
+    assert first.tally.errors == 0
+    assert second.samples.work.done_s == []
+    assert second.tally.errors > 20
+    assert second.tally.first_error is not None
+    assert re.search(r"code=500\nTraceback: boom [12]$", second.tally.first_error), "the first of either user"
+    assert service.count("/work/broken/asyncio") >= second.tally.errors
+    assert service.count("/work/primes/threads") == sent, "the first trial's users are gone"
+
+
+def test_the_load_is_up_inside_the_block(generator: Generator, service: Service, order: Order) -> None:
+    with generator.load(order, nothing) as measured:
+        for what in ("/work/primes/threads", "pings"):
+            before = service.count(what)
+            eventually(lambda what=what, before=before: service.count(what) > before + 5, f"more {what}")  # type: ignore[misc]
+        assert measured.samples.work.done_s
+
+
+def test_a_service_that_dies_leaves_errors_and_unanswered_pings(
+    generator: Generator, service: Service, order: Order
+) -> None:
+    order = replace(order, drain_s=0.1)
+    measured = measure(generator, order, lambda: os.kill(service.child.pid, signal.SIGKILL))
+    assert measured.tally.errors > 0
+    assert measured.tally.first_error
+    assert 0 <= measured.tally.probes_answered < measured.tally.probes_due
+    assert len(measured.samples.probe.due_s) == measured.tally.probes_answered
+
+
+def test_a_generator_that_is_killed_is_told_and_replaced(generator: Generator, order: Order) -> None:
+    killed = []
+
+    def kill() -> None:
+        killed.append(psutil.Process(pid_of(generator)))
+        killed[0].kill()
+
+    with pytest.raises(LoadError, match="exit code -9"):
+        measure(generator, order, kill)
+    assert not Path(order.samples).exists()
+    all_end(killed)
+    measured = measure(generator, order)
+    assert pid_of(generator) != killed[0].pid
+    assert measured.samples.work.done_s
+
+
+def test_an_error_inside_the_block_ends_the_generator(generator: Generator, order: Order) -> None:
+    running: list[psutil.Process] = []
+    with pytest.raises(KeyboardInterrupt), generator.load(order, nothing):  # noqa: PT012  it is the block that matters
+        running.append(psutil.Process(pid_of(generator)))
+        raise KeyboardInterrupt
+    all_end(running)
+    assert generator._child is None
+
+
+def test_a_folder_that_is_not_there_is_told_with_the_generators_last_words(
+    generator: Generator, order: Order, tmp_path: Path
+) -> None:
+    lost = replace(order, samples=str(tmp_path / "nowhere" / "trial.csv.gz"))
+    with pytest.raises(LoadError, match="FileNotFoundError"):
+        measure(generator, lost)
+
+
+def test_a_generator_ends_when_stopped_and_may_be_stopped_twice() -> None:
+    generator = Generator()
+    generator.prepare()
+    process = psutil.Process(pid_of(generator))
+    generator.stop()
+    all_end([process])
+    generator.stop()

@@ -1,0 +1,532 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from factories import LOAD, MACHINE
+
+from gilscope import child
+from gilscope.compare import experiment, trial
+from gilscope.compare.experiment import Experiment
+from gilscope.compare.figures import failed_trial
+from gilscope.compare.machine import describe_machine
+from gilscope.compare.plan import Slot, schedule
+from gilscope.compare.service import ServiceOptions, cpu_seconds, memory_mb
+from gilscope.compare.store import RunFolder
+from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner, blindness
+from gilscope.compare.watching import Phase
+from gilscope.errors import CaptureError, LoadError, ServiceError
+from gilscope.flame.pyspy import Capture
+from gilscope.load.control import Generator
+from gilscope.load.orders import Measured, Order, Tally
+from gilscope.load.samples import write_samples
+from gilscope.model import (
+    BackendName,
+    Caution,
+    Flame,
+    FlameKind,
+    Folded,
+    GeneratorLoad,
+    Plan,
+    ProbeSamples,
+    Run,
+    Samples,
+    Target,
+    Trial,
+    Verdict,
+    WorkSamples,
+)
+
+ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
+STACKS: Folded = {("main (app.py)", "work (own.py)"): 40.0}
+SAMPLES = Samples(
+    2.0,
+    WorkSamples(*([value] * 40 for value in (1.0, 9.0, 2.0, 5.0, 3.0, 1.0, 8.0))),
+    ProbeSamples([1.0], [4.0]),
+)
+PLAN = Plan(
+    targets=(Target("one", "one.py:one"), Target("two", "two.py:two")),
+    backends=(ASYNCIO, THREADS),
+    load=LOAD,
+    blocks=2,
+    seed=5,
+    pool_size=None,
+    profile_seconds=2.0,
+    python=sys.executable,
+    given={"n": "7"},
+    app_dir="/srv/app",
+)
+SLOTS = list(schedule(PLAN))
+
+
+def captured(kind: FlameKind, folded: Folded = STACKS) -> Capture:
+    return Capture(kind, folded, "py-spy 0.4.3", 100, 2.0, round(sum(folded.values())), 1)
+
+
+class Diary:
+    """A watcher that writes down all that it is told, and what lay in the folder then."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.entries: list[str] = []
+        self.trials_on_disk: list[int] = []
+        self._folder = folder
+
+    def begins(self, slot: Slot) -> None:
+        self.entries.append(f"begins {slot.position}")
+
+    def enters(self, slot: Slot, phase: Phase) -> None:  # noqa: ARG002  the protocol's
+        self.entries.append(phase)
+
+    def ends(self, slot: Slot, trial: Trial) -> None:  # noqa: ARG002  the protocol's
+        self.entries.append(f"ends {slot.position}")
+        self.trials_on_disk.append(len(self._folder.read().run.trials))
+
+    def concludes(self, verdict: Verdict) -> None:
+        assert verdict in self._folder.read().run.verdicts
+        self.entries.append(f"concludes {verdict.workload}")
+
+    def warns(self, caution: Caution) -> None:
+        self.entries.append(f"warns {caution.code}")
+
+
+@dataclass
+class FakeRunner:
+    """Makes trials up; at ``crash_at`` it raises ``crash`` instead."""
+
+    setting: Setting
+    generator: object
+    enters: Callable[[Slot, Phase], None]
+    crash: BaseException | None = None
+    crash_at: int = 2
+    fails: Sequence[int] = ()
+    captures: Sequence[Capture] = ()
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    def run(self, slot: Slot) -> Outcome:
+        if self.crash is not None and slot.position == self.crash_at:
+            raise self.crash
+        self.stopwatch.load_s += 3.0
+        if slot.position in self.fails:
+            return Outcome(failed_trial(slot, LOAD, "3.14.0", "the service died"))
+        stem = f"latency/{slot.position}.csv.gz"
+        write_samples(self.setting.folder.path / stem, SAMPLES)
+        trial = replace(failed_trial(slot, LOAD, "3.14.0", ""), requests=40, samples=stem, valid=True)
+        return Outcome(trial, SAMPLES, tuple(self.captures) if slot.last else ())
+
+
+@dataclass
+class FakeGenerator:
+    stopped: int = 0
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples]) -> Verdict:
+    valid = [trial for trial in trials if trial.valid]
+    assert all(trial.workload == target.workload for trial in trials)
+    assert {trial.samples for trial in valid} <= set(samples)
+    return Verdict(target.workload, None, None, (), conclusive=False, reason=f"{len(valid)} of {len(trials)}")
+
+
+def draw(flame: Flame, folded: Folded) -> str:
+    return f"<svg>{flame.workload} {flame.backend} {flame.kind} {sum(folded.values()):.0f}</svg>"
+
+
+@dataclass
+class Stage:
+    """An experiment with everything faked but the folder."""
+
+    folder: RunFolder
+    diary: Diary
+    generator: FakeGenerator
+    experiment: Experiment
+
+    def run_on_disk(self) -> Run:
+        return self.folder.read().run
+
+
+SetStage = Callable[..., Stage]
+
+
+@pytest.fixture
+def set_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetStage:
+    def make(plan: Plan = PLAN, **conduct: object) -> Stage:
+        folder = RunFolder.create(tmp_path / "run")
+        diary, generator = Diary(folder), FakeGenerator()
+        monkeypatch.setattr(experiment, "Generator", lambda: generator)
+        monkeypatch.setattr(
+            experiment,
+            "TrialRunner",
+            lambda setting, generator, enters: FakeRunner(setting, generator, enters, **conduct),  # type: ignore[arg-type]
+        )
+        clock = count(100.0)
+        monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        run = Run("0.1.0", "one-two", "2026-11-22T09:05:07+00:00", MACHINE, plan)
+        setting = Setting(plan, None, folder)
+        conducted = Experiment(run, setting, judge=judge, draw=draw, watcher=diary, begun=90.0)
+        return Stage(folder, diary, generator, conducted)
+
+    return make
+
+
+def test_every_trial_is_run_in_the_order_of_the_plan_and_saved_as_it_ends(set_stage: SetStage) -> None:
+    stage = set_stage()
+    stage.experiment.conduct()
+    run = stage.run_on_disk()
+    assert run == stage.experiment.evidence.run
+    assert [(trial.workload, trial.backend, trial.block) for trial in run.trials] == [
+        (slot.target.workload, slot.backend, slot.block) for slot in SLOTS
+    ]
+    assert stage.diary.trials_on_disk == list(range(1, len(SLOTS) + 1))
+    assert run.complete
+    assert stage.generator.stopped == 1
+
+
+def test_a_verdict_is_told_when_its_workloads_last_trial_ended(set_stage: SetStage) -> None:
+    stage = set_stage()
+    stage.experiment.conduct()
+    trials = [f"{what} {position}" for position in range(4) for what in ("begins", "ends")]
+    others = [f"{what} {position}" for position in range(4, 8) for what in ("begins", "ends")]
+    assert stage.diary.entries == [*trials, "concludes one", *others, "concludes two"]
+    assert [verdict.reason for verdict in stage.run_on_disk().verdicts] == ["4 of 4", "4 of 4"]
+
+
+def test_a_workload_of_one_trial_is_judged(set_stage: SetStage) -> None:
+    plan = replace(PLAN, targets=PLAN.targets[:1], backends=(THREADS,), blocks=1)
+    stage = set_stage(plan)
+    stage.experiment.conduct()
+    assert stage.diary.entries == ["begins 0", "ends 0", "concludes one"]
+
+
+def test_the_runs_time_counts_from_the_users_command(set_stage: SetStage) -> None:
+    stage = set_stage()
+    stage.experiment.conduct()
+    timing = stage.run_on_disk().timing
+    assert timing.total_s == 100.0 + len(SLOTS) - 1 - 90.0
+    assert timing.load_s == 3.0 * len(SLOTS)
+
+
+@pytest.mark.parametrize("crash", [RuntimeError("out of the blue"), KeyboardInterrupt(), MemoryError()])
+def test_a_crash_loses_one_trial(set_stage: SetStage, crash: BaseException) -> None:
+    stage = set_stage(crash=crash, crash_at=2)
+    with pytest.raises(type(crash)):
+        stage.experiment.conduct()
+    found = stage.folder.read()
+    assert [trial.block for trial in found.run.trials] == [0, 0]
+    assert set(found.samples) == {"latency/0.csv.gz", "latency/1.csv.gz"}
+    assert not found.run.complete
+    assert found.run.verdicts == ()
+    assert stage.experiment.evidence == found
+    assert stage.generator.stopped == 1
+
+
+def test_an_interrupt_keeps_the_verdicts_so_far(set_stage: SetStage) -> None:
+    stage = set_stage(crash=KeyboardInterrupt(), crash_at=5)
+    with pytest.raises(KeyboardInterrupt):
+        stage.experiment.conduct()
+    run = stage.run_on_disk()
+    assert [verdict.workload for verdict in run.verdicts] == ["one"]
+    assert len(run.trials) == 5
+
+
+def test_a_crash_before_the_first_trial_ended_leaves_nothing(set_stage: SetStage) -> None:
+    stage = set_stage(crash=KeyboardInterrupt(), crash_at=0)
+    with pytest.raises(KeyboardInterrupt):
+        stage.experiment.conduct()
+    assert stage.experiment.evidence.run.trials == ()
+    assert not (stage.folder.path / "run.json").exists()
+
+
+def test_a_failed_trial_is_kept_and_the_run_goes_on(set_stage: SetStage) -> None:
+    stage = set_stage(fails=(1, 2))
+    stage.experiment.conduct()
+    run = stage.run_on_disk()
+    assert [trial.valid for trial in run.trials] == [True, False, False, True, True, True, True, True]
+    assert run.trials[1].first_error == "the service died"
+    assert [verdict.reason for verdict in run.verdicts] == ["2 of 4", "4 of 4"]
+    assert run.complete
+
+
+def test_captures_become_flames_on_disk(set_stage: SetStage) -> None:
+    stage = set_stage(captures=(captured(FlameKind.HOLDING), captured(FlameKind.WALL)))
+    stage.experiment.conduct()
+    found = stage.folder.read()
+    assert len(found.run.flames) == 2 * 2 * 2
+    for flame in found.run.flames:
+        assert flame.path == f"flames/{flame.workload}-{flame.backend}.{flame.kind}"
+        assert (flame.samples, flame.lost, flame.rate_hz, flame.seconds) == (40, 1, 100, 2.0)
+        assert found.stacks[flame.path] == STACKS
+        svg = (stage.folder.path / f"{flame.path}.svg").read_text()
+        assert svg == f"<svg>{flame.workload} {flame.backend} {flame.kind} 40</svg>"
+        profile = json.loads((stage.folder.path / f"{flame.path}.speedscope.json").read_text())
+        assert profile["name"] == f"{flame.workload}-{flame.backend}.{flame.kind}"
+
+
+def test_a_capture_without_stacks_is_no_flame(set_stage: SetStage) -> None:
+    stage = set_stage(captures=(captured(FlameKind.HOLDING, {}), captured(FlameKind.WALL)))
+    stage.experiment.conduct()
+    assert {flame.kind for flame in stage.run_on_disk().flames} == {FlameKind.WALL}
+    assert not list(stage.folder.path.glob("flames/*.holding.*"))
+
+
+def test_only_interpreters_are_partly_invisible_to_py_spy() -> None:
+    assert [bool(blindness(backend)) for backend in (ASYNCIO, THREADS, PROCESSES)] == [False] * 3
+    assert "newest subinterpreter" in blindness(INTERPRETERS)[0]
+
+
+# One trial, with service, load and profiler faked.
+
+
+class FakeLoad:
+    """A generator that writes down when the load is up."""
+
+    def __init__(self, events: list[str], measured: Measured | Exception) -> None:
+        self.events = events
+        self.orders: list[Order] = []
+        self._measured = measured
+
+    def prepare(self) -> None:
+        self.events.append("prepare")
+
+    @contextmanager
+    def load(self, order: Order, on_window: Callable[[], None]) -> Iterator[Measured]:
+        self.orders.append(order)
+        self.events.append("load up")
+        on_window()
+        if isinstance(self._measured, Exception):
+            raise self._measured
+        yield self._measured
+        self.events.append("load down")
+
+
+@dataclass
+class Trying:
+    runner: TrialRunner
+    events: list[str]
+    load: FakeLoad
+    options: list[ServiceOptions]
+
+    def run(self, *, last: bool = False) -> Outcome:
+        return self.runner.run(Slot(PLAN.targets[0], THREADS, 1, 2, last=last))
+
+
+Try = Callable[..., Trying]
+MEASURED = Measured(SAMPLES, Tally(0, None, 1, 1, GeneratorLoad(0.1, 0.0, 0.3)))
+
+
+@pytest.fixture
+def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
+    def make(
+        plan: Plan = PLAN,
+        measured: Measured | Exception = MEASURED,
+        capture: Exception | None = None,
+        service: Exception | None = None,
+        death: Exception | None = None,
+    ) -> Trying:
+        events: list[str] = []
+        load = FakeLoad(events, measured)
+        options: list[ServiceOptions] = []
+        cpu = iter((10.0, 13.0))
+
+        def require_alive() -> None:
+            if death is not None:
+                raise death
+
+        @contextmanager
+        def running_service(given: ServiceOptions) -> Iterator[SimpleNamespace]:
+            options.append(given)
+            if service is not None:
+                raise service
+            events.append("service up")
+            try:
+                yield SimpleNamespace(
+                    pid=4711,
+                    url="http://there",
+                    python="3.14.0",
+                    child=SimpleNamespace(require_alive=require_alive),
+                )
+            finally:
+                events.append("service down")
+
+        def fake_capture(pid: int, kinds: Sequence[FlameKind], seconds: int) -> list[Capture]:
+            assert (pid, seconds) == (4711, 2)
+            events.append("capture")
+            if capture is not None:
+                raise capture
+            return [captured(kind) for kind in kinds]
+
+        clock = count(100.0)
+        monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        monkeypatch.setattr(trial, "running_service", running_service)
+        monkeypatch.setattr(trial, "capture", fake_capture)
+        monkeypatch.setattr(trial, "cpu_seconds", lambda pid: next(cpu) if pid == 4711 else 0.0)
+        monkeypatch.setattr(trial, "memory_mb", lambda pid: 64.0 if pid == 4711 else 0.0)
+        setting = Setting(plan, None, RunFolder(tmp_path))
+        runner = TrialRunner(
+            setting, cast("Generator", load), lambda _slot, phase: events.append(f"[{phase}]")
+        )
+        return Trying(runner, events, load, options)
+
+    return make
+
+
+def test_a_trial_goes_through_its_phases_and_is_profiled_under_load_after_the_window(trying: Try) -> None:
+    tried = trying()
+    outcome = tried.run(last=True)
+    assert tried.events == [
+        "[starting]", "prepare", "service up", "[warm-up]", "load up", "[measuring]", "[profiling]", "capture",
+        "[stopping]", "load down", "service down",
+    ]  # fmt: skip
+    assert [capture.kind for capture in outcome.captures] == [FlameKind.HOLDING, FlameKind.WALL]
+    assert tried.runner.stopwatch.load_s > 0
+    assert tried.runner.stopwatch.profiling_s > 0
+
+
+def test_a_trials_figures_come_from_what_was_measured(trying: Try) -> None:
+    found = trying().run().trial
+    assert (found.workload, found.backend, found.block, found.python) == ("one", THREADS, 1, "3.14.0")
+    assert (found.requests, found.throughput_rps, found.valid) == (40, 20.0, True)
+    assert found.cpu_cores == (13.0 - 10.0) / (103.0 - 101.0), "CPU seconds by the clock, not by the window"
+    assert found.memory_mb == 64.0
+    assert found.samples == "latency/one-threads-1.csv.gz"
+
+
+def test_the_order_is_that_of_the_plan(trying: Try, tmp_path: Path) -> None:
+    tried = trying()
+    tried.run()
+    assert tried.load.orders == [
+        Order(
+            url="http://there",
+            workload="one",
+            backend="threads",
+            users=20,
+            warmup_s=1.0,
+            seconds=4.0,
+            probe_rate=50.0,
+            seed=PLAN.seed + 1,
+            drain_s=trial.DRAIN_S,
+            samples=str(tmp_path / "latency/one-threads-1.csv.gz"),
+        )
+    ]
+
+
+def test_the_service_gets_one_workload_on_one_backend(trying: Try) -> None:
+    tried = trying(replace(PLAN, pool_size=3))
+    tried.run()
+    assert tried.options == [
+        ServiceOptions("one.py:one", {"n": "7"}, "threads", 3, "/srv/app", None, sys.executable)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plan", "last"),
+    [(PLAN, False), (replace(PLAN, profile_seconds=0.0), True)],
+    ids=["not last", "not asked"],
+)
+def test_profiles_are_taken_in_the_last_block_where_asked_for(trying: Try, plan: Plan, last: bool) -> None:  # noqa: FBT001
+    tried = trying(plan)
+    assert tried.run(last=last).captures == ()
+    assert "capture" not in tried.events
+    assert "load down" in tried.events
+
+
+def test_nothing_is_profiled_where_nothing_was_answered(trying: Try) -> None:
+    nothing = replace(MEASURED, samples=replace(SAMPLES, work=WorkSamples([], [], [], [], [], [], [])))
+    tried = trying(measured=nothing)
+    outcome = tried.run(last=True)
+    assert not outcome.trial.valid
+    assert "capture" not in tried.events
+
+
+def test_a_profile_that_fails_is_a_warning_on_a_good_trial(trying: Try) -> None:
+    tried = trying(capture=CaptureError("py-spy may not", remedy="sudo"))
+    outcome = tried.run(last=True)
+    assert outcome.trial.valid
+    assert outcome.captures == ()
+    assert outcome.trial.warnings[-1] == Caution("no-profile", "py-spy may not", "sudo")
+    assert tried.events[-2:] == ["load down", "service down"]
+    assert tried.runner.stopwatch.profiling_s > 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"service": ServiceError("it did not start")},
+        {"measured": LoadError("it got stuck")},
+        {"death": ServiceError("ended with exit code -9")},
+    ],
+)
+def test_what_goes_wrong_becomes_a_trial_that_says_why(trying: Try, wrong: dict[str, Exception]) -> None:
+    tried = trying(**wrong)
+    outcome = tried.run(last=True)
+    assert not outcome.trial.valid
+    assert outcome.trial.first_error == str(*wrong.values())
+    assert (outcome.trial.requests, outcome.trial.samples, outcome.captures) == (0, None, ())
+    assert tried.events.count("service up") == tried.events.count("service down")
+    assert "capture" not in tried.events
+
+
+def test_an_interrupt_stops_the_service(trying: Try) -> None:
+    tried = trying(capture=cast("Exception", KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        tried.run(last=True)
+    assert tried.events[-1] == "service down"
+
+
+# The service's command line, what it uses, and the machine.
+
+
+def options_of(command: Sequence[str]) -> set[str]:
+    return {part for part in command if part.startswith("--")}
+
+
+def test_the_service_is_started_by_the_plans_python() -> None:
+    command = ServiceOptions("primes", {}, "threads", None, None, None, "/opt/python").command()
+    assert command[:5] == ["/opt/python", "-P", "-m", "gilscope", "serve"]
+    assert options_of(command[5:]) == {
+        "--lifeline", "--port=0", "--metrics-port=0", "--workload=primes", "--backends=threads",
+    }  # fmt: skip
+
+
+def test_what_the_user_gave_is_passed_on_as_typed() -> None:
+    command = ServiceOptions(
+        "own.py:work", {"n": "7", "text": '"a=b -c"'}, "processes", 3, "/srv/app", "http://up:1", "python"
+    ).command()
+    assert {
+        "--workload=own.py:work", "--arg=n=7", '--arg=text="a=b -c"', "--pool-size=3", "--app-dir=/srv/app",
+        "--upstream=http://up:1",
+    } <= options_of(command)  # fmt: skip
+
+
+def test_usage_is_of_the_whole_tree() -> None:
+    own = os.times()
+    assert cpu_seconds(os.getpid()) >= own.user + own.system - 0.1
+    assert 5 < memory_mb(os.getpid()) < 100_000
+
+
+@pytest.mark.integration
+def test_a_process_that_has_ended_uses_nothing() -> None:
+    with child.Child([sys.executable, "-c", "input()"], failure=ServiceError) as ended:
+        pid = ended.pid
+        assert memory_mb(pid) > 0
+    assert (cpu_seconds(pid), memory_mb(pid)) == (0.0, 0.0)
+
+
+def test_the_machine_is_described() -> None:
+    machine = describe_machine()
+    assert machine.system.startswith(os.uname().sysname)
+    assert 1 <= machine.cores <= (os.cpu_count() or 1)
+    assert machine.memory_mb > 100
+    assert machine.python == f"CPython {'.'.join(map(str, sys.version_info[:3]))}"
+    assert machine.start_method in {"forkserver", "spawn"}
+    assert machine.cpu

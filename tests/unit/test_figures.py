@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from factories import LOAD
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gilscope.compare.figures import FEW_REQUESTS, ServiceUsage, anatomy_of, failed_trial, trial_of
+from gilscope.compare.plan import Slot
+from gilscope.load.orders import Measured, Tally
+from gilscope.model import (
+    Anatomy,
+    BackendName,
+    GeneratorLoad,
+    Latency,
+    ProbeLatency,
+    ProbeSamples,
+    Samples,
+    Target,
+    Trial,
+    WorkSamples,
+)
+
+SLOT = Slot(Target("primes", "primes"), BackendName.THREADS, 1, 3, last=False)
+AT_EASE = GeneratorLoad(0.2, 0.01, 0.5)
+stage = st.floats(0, 1e4)
+
+
+def work_of(requests: int, latency_ms: float = 10.0) -> WorkSamples:
+    def each(value: float) -> list[float]:
+        return [value] * requests
+
+    return WorkSamples(each(1.0), each(latency_ms), each(2.0), each(5.0), each(3.0), each(1.0), each(8.5))
+
+
+def measured(requests: int = 100, errors: int = 0, due: int = 50, answered: int = 50) -> Measured:
+    probe = ProbeSamples([0.5] * answered, [4.0] * answered)
+    samples = Samples(2.0, work_of(requests), probe)
+    return Measured(samples, Tally(errors, "boom" if errors else None, due, answered, AT_EASE))
+
+
+def trial_from(given: Measured) -> Trial:
+    return trial_of(SLOT, LOAD, "3.14.0", given, ServiceUsage(1.5, 64.0), "latency/primes.csv.gz")
+
+
+def codes(trial: Trial) -> list[str]:
+    return [caution.code for caution in trial.warnings]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(stage, stage, stage, stage), min_size=1, max_size=50))
+def test_the_anatomy_adds_up_to_the_mean_latency(rows: list[tuple[float, float, float, float]]) -> None:
+    outside, queue, run, back = ([row[index] for row in rows] for index in range(4))
+    latency = [sum(row) for row in rows]
+    work = WorkSamples(latency, latency, queue, run, run, back, latency)
+    anatomy = anatomy_of(work)
+    assert anatomy is not None
+    total = anatomy.outside + anatomy.queue + anatomy.run + anatomy.return_
+    assert total == pytest.approx(sum(latency) / len(rows))
+    assert anatomy.outside == pytest.approx(sum(outside) / len(rows), abs=1e-6)
+
+
+def test_without_requests_there_is_no_anatomy() -> None:
+    assert anatomy_of(work_of(0)) is None
+
+
+def test_a_trials_figures_follow_from_its_samples() -> None:
+    trial = trial_from(measured())
+    assert (trial.workload, trial.backend, trial.block, trial.python) == ("primes", "threads", 1, "3.14.0")
+    assert (trial.requests, trial.errors, trial.throughput_rps) == (100, 0, 50.0)
+    assert trial.latency_ms == Latency(10, 10, 10, 10, 10)
+    assert trial.probe_latency_ms == ProbeLatency(4, 4, 4)
+    assert trial.anatomy_ms == Anatomy(outside=2, queue=2, run=5, cpu=3, return_=1)
+    assert (trial.cpu_cores, trial.memory_mb) == (1.5, 64.0)
+    assert (trial.probes_due, trial.probes_answered) == (50, 50)
+    assert trial.generator == AT_EASE
+    assert trial.samples == "latency/primes.csv.gz"
+    assert (trial.valid, trial.warnings, trial.first_error) == (True, (), None)
+
+
+def test_without_a_single_answer_a_trial_is_invalid() -> None:
+    trial = trial_from(measured(requests=0))
+    assert not trial.valid
+    assert (trial.latency_ms, trial.anatomy_ms, trial.throughput_rps) == (None, None, 0.0)
+    assert codes(trial) == ["no-requests"]
+    assert "no request was answered" in trial.warnings[0].message
+
+
+def test_if_all_requests_failed_the_warning_says_so() -> None:
+    trial = trial_from(measured(requests=0, errors=7))
+    assert codes(trial) == ["no-requests"]
+    assert trial.warnings[0].message == "all 7 requests failed"
+    assert trial.first_error == "boom"
+
+
+@pytest.mark.parametrize(("errors", "valid"), [(0, True), (5, True), (6, False), (100, False)])
+def test_more_than_one_error_in_twenty_invalidates(errors: int, valid: bool) -> None:  # noqa: FBT001  a column
+    trial = trial_from(measured(requests=100 - errors if errors < 100 else 1, errors=errors))
+    assert trial.valid is valid
+    assert ("errors" in codes(trial)) is not valid
+
+
+def test_what_disqualifies_comes_first() -> None:
+    busy = replace(
+        measured(requests=10, errors=10),
+        tally=replace(measured(10, 10).tally, generator=GeneratorLoad(1, 1, 99)),
+    )
+    trial = trial_from(busy)
+    assert codes(trial) == ["errors", "generator-busy", "generator-starved", "dispatch-lag", "few-requests"]
+    assert "10 of 20" in trial.warnings[0].message
+
+
+@pytest.mark.parametrize(("requests", "expected"), [(FEW_REQUESTS - 1, ["few-requests"]), (FEW_REQUESTS, [])])
+def test_few_requests_are_a_caution_and_no_more(requests: int, expected: list[str]) -> None:
+    trial = trial_from(measured(requests=requests))
+    assert codes(trial) == expected
+    assert trial.valid
+
+
+def test_lost_pings_are_a_caution() -> None:
+    trial = trial_from(measured(due=50, answered=47))
+    assert codes(trial) == ["pings-unanswered"]
+    assert "3 of 50" in trial.warnings[0].message
+    assert trial.valid
+
+
+def test_a_generators_lag_is_judged_by_the_median_of_its_trial() -> None:
+    tally = replace(measured().tally, generator=replace(AT_EASE, dispatch_lag_p99_ms=9.0))
+    slow = Samples(2.0, work_of(100, latency_ms=200.0), ProbeSamples([], []))
+    assert "dispatch-lag" not in codes(trial_from(Measured(slow, tally)))
+    assert "dispatch-lag" in codes(trial_from(Measured(measured().samples, tally)))
+
+
+def test_every_warning_has_a_remedy() -> None:
+    worst = replace(
+        measured(1, 1, 9, 1), tally=replace(measured(1, 1, 9, 1).tally, generator=GeneratorLoad(1, 1, 99))
+    )
+    warnings = trial_from(worst).warnings
+    assert len(warnings) == 6
+    assert all(caution.message and caution.remedy for caution in warnings)
+
+
+def test_a_trial_that_could_not_be_measured_counts_nothing_and_says_why() -> None:
+    trial = failed_trial(SLOT, LOAD, "3.14.0", "the service ended with exit code -9")
+    assert not trial.valid
+    assert trial.first_error == "the service ended with exit code -9"
+    assert (trial.requests, trial.errors, trial.probes_due, trial.samples) == (0, 0, 0, None)
+    assert codes(trial) == ["trial-failed"]

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+
+from factories import LOAD
+
+from gilscope.compare.plan import TRIAL_OVERHEAD_S, Slot, backends_of, planned_seconds, schedule
+from gilscope.model import BackendName, Plan, Target
+
+ALL = tuple(BackendName)
+PLAN = Plan(
+    targets=(
+        Target("one", "one"),
+        Target("two", "two", excluded={BackendName.PROCESSES: "its result cannot be pickled"}),
+    ),
+    backends=ALL,
+    load=LOAD,
+    blocks=6,
+    seed=11,
+    pool_size=None,
+    profile_seconds=3.0,
+    python="python3",
+)
+
+
+def blocks_of(plan: Plan) -> list[tuple[str, int, list[Slot]]]:
+    grouped = groupby(schedule(plan), key=lambda slot: (slot.target.workload, slot.block))
+    return [(workload, block, list(slots)) for (workload, block), slots in grouped]
+
+
+def test_a_seed_fixes_the_order() -> None:
+    assert list(schedule(PLAN)) == list(schedule(PLAN))
+
+
+def test_another_seed_gives_another_order() -> None:
+    orders = {tuple(slot.backend for slot in schedule(replace(PLAN, seed=seed))) for seed in range(20)}
+    assert len(orders) == 20
+
+
+def test_workloads_come_one_after_the_other_in_blocks() -> None:
+    assert [(workload, block) for workload, block, _ in blocks_of(PLAN)] == [
+        (workload, block) for workload in ("one", "two") for block in range(6)
+    ]
+
+
+def test_each_block_tries_every_backend_once() -> None:
+    for workload, _, slots in blocks_of(PLAN):
+        tried = [slot.backend for slot in slots]
+        expected = ALL if workload == "one" else tuple(set(ALL) - {BackendName.PROCESSES})
+        assert sorted(tried) == sorted(expected)
+
+
+def test_blocks_have_orders_of_their_own() -> None:
+    orders = {tuple(slot.backend for slot in slots) for workload, _, slots in blocks_of(PLAN)}
+    assert len(orders) > 6
+
+
+def test_every_backend_comes_first_about_as_often() -> None:
+    firsts = [
+        slots[0].backend for _, _, slots in blocks_of(replace(PLAN, targets=PLAN.targets[:1], blocks=100))
+    ]
+    assert len(firsts) == 100
+    assert all(10 <= firsts.count(backend) <= 45 for backend in ALL)
+
+
+def test_an_excluded_backend_is_skipped() -> None:
+    assert backends_of(PLAN, PLAN.targets[1]) == tuple(name for name in ALL if name != BackendName.PROCESSES)
+    tried = {slot.backend for slot in schedule(PLAN) if slot.target.workload == "two"}
+    assert BackendName.PROCESSES not in tried
+
+
+def test_positions_count_every_trial_from_0() -> None:
+    slots = list(schedule(PLAN))
+    assert len(slots) == 6 * 4 + 6 * 3
+    assert [slot.position for slot in slots] == list(range(len(slots)))
+
+
+def test_only_the_last_block_is_the_last() -> None:
+    assert all(slot.last == (slot.block == 5) for slot in schedule(PLAN))
+    assert all(slot.last for slot in schedule(replace(PLAN, blocks=1)))
+
+
+def test_profiles_take_time_in_the_last_block_alone() -> None:
+    measured = LOAD.warmup_seconds + LOAD.seconds + TRIAL_OVERHEAD_S
+    for slot in schedule(PLAN):
+        assert planned_seconds(PLAN, slot) == measured + (3.0 if slot.last else 0.0)

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import interrupted, make_evidence, silenced
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gilscope.compare.store import (
+    FLAMES_FOLDER,
+    LATENCY_FOLDER,
+    REPORT_FILE,
+    RUN_FILE,
+    RunFolder,
+    default_folder,
+    file_name,
+)
+from gilscope.errors import RunFileError
+from gilscope.load.samples import write_samples
+from gilscope.model import SCHEMA, Anatomy, BackendName, Evidence, Folded, Run, Target
+
+STACKS: Folded = {("main (app.py)", "primes (primes.py)"): 40.0, ("wait (threading.py)",): 2.0}
+TRIAL_FIELDS = {
+    "workload", "backend", "block", "python", "load", "requests", "errors", "throughput_rps", "latency_ms",
+    "probe_latency_ms", "anatomy_ms", "gil_wait_share", "cpu_cores", "memory_mb", "warnings", "valid",
+}  # fmt: skip
+VERDICT_FIELDS = {
+    "workload", "winner", "ties", "conclusive", "reason", "throughput_ratio", "p99_ratio", "probe_p99_ratio",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "run")
+
+
+def strictly(text: str) -> Any:  # noqa: ANN401  JSON may hold anything
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def document_of(folder: RunFolder) -> Any:  # noqa: ANN401  JSON may hold anything
+    return strictly((folder.path / RUN_FILE).read_text(encoding="utf-8"))
+
+
+def alter(folder: RunFolder, change: Callable[[dict[str, Any]], None]) -> None:
+    document = document_of(folder)
+    change(document)
+    (folder.path / RUN_FILE).write_text(json.dumps(document), encoding="utf-8")
+
+
+def written(folder: RunFolder) -> set[str]:
+    return {str(path.relative_to(folder.path)) for path in folder.path.rglob("*") if path.is_file()}
+
+
+def bare(run: Run) -> Run:
+    """Take from a run what refers to other files."""
+    trials = tuple(replace(trial, samples=None) for trial in run.trials)
+    return replace(run, trials=trials, flames=())
+
+
+RUN = make_evidence().run
+BARE = bare(RUN)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        BARE,
+        bare(interrupted(make_evidence()).run),
+        bare(silenced(make_evidence(), "primes", BackendName.THREADS).run),
+        replace(BARE, trials=(), verdicts=()),
+    ],
+)
+def test_a_run_is_read_as_it_was_written(folder: RunFolder, run: Run) -> None:
+    folder.write_run(run)
+    assert folder.read() == Evidence(run, {}, {})
+
+
+def test_samples_and_stacks_are_read_with_it(folder: RunFolder) -> None:
+    evidence = make_evidence()
+    for name, samples in evidence.samples.items():
+        write_samples(folder.path / name, samples)
+    for flame in RUN.flames:
+        folder.write_flame(flame, STACKS, "<svg/>")
+    folder.write_run(RUN)
+    found = folder.read()
+    assert found.run == RUN
+    assert dict(found.stacks) == {flame.path: STACKS for flame in RUN.flames}
+    assert set(found.samples) == set(evidence.samples) != set()
+    name, samples = next(iter(evidence.samples.items()))
+    assert found.samples[name].work.latency_ms == pytest.approx(samples.work.latency_ms, abs=1e-6)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(arguments=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values, max_size=3))
+def test_any_arguments_come_back(
+    tmp_path_factory: pytest.TempPathFactory, arguments: dict[str, object]
+) -> None:
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    plan = replace(RUN.plan, targets=(Target("own", "own.py:work", arguments),))
+    folder.write_run(replace(BARE, plan=plan))
+    assert folder.read().run.plan == plan
+
+
+def test_a_lone_surrogate_is_kept(folder: RunFolder) -> None:
+    plan = replace(RUN.plan, targets=(Target("own", "caf\udce9.py:work", {"text": "\ud800"}),))
+    folder.write_run(replace(BARE, plan=plan))
+    assert folder.read().run.plan == plan
+
+
+def test_the_file_has_the_promised_fields(folder: RunFolder) -> None:
+    folder.write_run(RUN)
+    document = document_of(folder)
+    assert document["schema"] == SCHEMA == 1
+    assert set(document) >= {"gilscope", "machine", "plan", "trials", "verdicts"}
+    assert document["plan"]["seed"] == 7
+    trial = document["trials"][0]
+    assert set(trial) >= TRIAL_FIELDS
+    assert set(trial["latency_ms"]) == {"p50", "p90", "p95", "p99", "max"}
+    assert set(trial["probe_latency_ms"]) == {"p50", "p99", "max"}
+    assert set(document["verdicts"][0]) >= VERDICT_FIELDS
+    assert [type(bound) for bound in document["verdicts"][0]["p99_ratio"]["threads"]] == [float] * 3
+
+
+def test_return_has_its_own_name_on_disk(folder: RunFolder) -> None:
+    folder.write_run(BARE)
+    anatomy = document_of(folder)["trials"][0]["anatomy_ms"]
+    assert set(anatomy) == {
+        "outside", "queue", "run", "cpu", "return", "gil_wait", "runqueue", "blocked",
+    }  # fmt: skip
+    first = BARE.trials[0].anatomy_ms
+    assert first is not None
+    assert anatomy["return"] == first.return_
+
+
+def test_what_is_not_json_is_never_written(folder: RunFolder) -> None:
+    folder.write_run(BARE)
+    before = (folder.path / RUN_FILE).read_bytes()
+    broken = replace(BARE.trials[0], anatomy_ms=Anatomy(float("nan"), 0, 0, 0, 0))
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write_run(replace(BARE, trials=(broken,)))
+    assert (folder.path / RUN_FILE).read_bytes() == before
+    assert written(folder) == {RUN_FILE}
+
+
+def test_a_newer_schema_is_refused(folder: RunFolder) -> None:
+    folder.write_run(replace(BARE, schema=SCHEMA + 1))
+    with pytest.raises(RunFileError, match=f"has schema {SCHEMA + 1}; this gilscope reads up to") as caught:
+        folder.read()
+    assert caught.value.remedy == "a newer gilscope"
+
+
+def test_fields_that_a_later_version_added_do_not_matter(folder: RunFolder) -> None:
+    folder.write_run(BARE)
+    alter(folder, lambda document: document.update(weather="fine"))
+    assert folder.read().run == BARE
+
+
+def test_optional_fields_may_be_missing(folder: RunFolder) -> None:
+    folder.write_run(BARE)
+    alter(folder, lambda document: document.pop("timing"))
+    assert folder.read().run.timing.total_s == 0.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document.pop("schema"),
+        lambda document: document.update(schema="one"),
+        lambda document: document.pop("machine"),
+        lambda document: document.update(trials=7),
+        lambda document: document["trials"][0].update(backend="fibres"),
+        lambda document: document["trials"][0].update(requests="many"),
+        lambda document: document["trials"][0]["latency_ms"].pop("p99"),
+        lambda document: document["verdicts"][0]["p99_ratio"].update(threads=[1.0]),
+        lambda document: document["plan"]["load"].update(kind="ajar"),
+    ],
+)
+def test_an_altered_run_is_refused(folder: RunFolder, change: Callable[[dict[str, Any]], None]) -> None:
+    folder.write_run(BARE)
+    alter(folder, change)
+    with pytest.raises(RunFileError, match="is damaged") as caught:
+        folder.read()
+    assert str(folder.path / RUN_FILE) in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '{"schema": 1', "\xff"])
+def test_a_damaged_file_is_refused(folder: RunFolder, text: str) -> None:
+    (folder.path / RUN_FILE).write_text(text, encoding="latin-1")
+    with pytest.raises(RunFileError, match="is damaged"):
+        folder.read()
+
+
+def test_a_truncated_file_is_refused_wherever_it_ends(folder: RunFolder) -> None:
+    folder.write_run(replace(BARE, trials=BARE.trials[:1], verdicts=()))
+    content = (folder.path / RUN_FILE).read_bytes().rstrip()
+    cuts = range(0, len(content), 50)
+    for kept in cuts:
+        (folder.path / RUN_FILE).write_bytes(content[:kept])
+        with pytest.raises(RunFileError):
+            folder.read()
+    assert len(cuts) > 20
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_a_folder_without_a_run_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RunFileError, match="there is no run in") as caught:
+        RunFolder(tmp_path / name).read()
+    assert caught.value.remedy == "name a folder that holds a run.json"
+
+
+def test_missing_samples_are_named(folder: RunFolder) -> None:
+    folder.write_run(replace(RUN, flames=()))
+    with pytest.raises(RunFileError, match=r"cannot read the samples in .*latency"):
+        folder.read()
+
+
+def test_missing_and_damaged_stacks_are_named(folder: RunFolder) -> None:
+    folder.write_run(replace(BARE, flames=RUN.flames[:1]))
+    with pytest.raises(RunFileError, match="cannot read the stacks in"):
+        folder.read()
+    folder.write_flame(RUN.flames[0], STACKS, "<svg/>")
+    assert folder.read().stacks == {RUN.flames[0].path: STACKS}
+    (folder.path / f"{RUN.flames[0].path}.folded").write_text("no weight\n")
+    with pytest.raises(RunFileError, match="cannot read the stacks in"):
+        folder.read()
+
+
+def test_a_flame_is_written_in_three_forms(folder: RunFolder) -> None:
+    folder.write_flame(RUN.flames[0], STACKS, "<svg/>")
+    stem = RUN.flames[0].path
+    assert written(folder) == {f"{stem}.folded", f"{stem}.svg", f"{stem}.speedscope.json"}
+    assert (folder.path / f"{stem}.svg").read_text() == "<svg/>"
+    profile = strictly((folder.path / f"{stem}.speedscope.json").read_text())
+    assert profile["$schema"].startswith("https://www.speedscope.app/")
+
+
+def test_a_torn_frame_comes_back(folder: RunFolder) -> None:
+    torn: Folded = {("spin (app.py)", "\N{REPLACEMENT CHARACTER}\r\x85\u2028 (app.py)"): 3.0}
+    folder.write_flame(RUN.flames[0], torn, "<svg/>")
+    folder.write_run(replace(BARE, flames=RUN.flames[:1]))
+    assert folder.read().stacks == {RUN.flames[0].path: torn}
+
+
+def test_the_report_lies_beside_the_run(folder: RunFolder) -> None:
+    path = folder.write_report("<!doctype html>")
+    assert path == folder.path / REPORT_FILE
+    assert path.read_text() == "<!doctype html>"
+
+
+def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "a" / "b")
+    assert sorted(path.name for path in folder.path.iterdir()) == [FLAMES_FOLDER, LATENCY_FOLDER]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path).write_run(BARE)
+    assert RunFolder(tmp_path).read().run == BARE
+
+
+def test_a_folder_that_holds_anything_is_refused_untouched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunFileError, match="is not empty") as caught:
+        RunFolder.create(tmp_path)
+    assert caught.value.exit_code == 2
+    assert caught.value.remedy
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("below", ["file", "file/run"])
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFileError, match="cannot write to") as caught:
+        RunFolder.create(tmp_path / below)
+    assert caught.value.remedy == "--out DIR names another folder"
+
+
+def test_a_folder_that_vanishes_is_named(folder: RunFolder) -> None:
+    folder.discard_if_empty()
+    for write in (lambda: folder.write_run(BARE), lambda: folder.write_report("")):
+        with pytest.raises(RunFileError, match="cannot write"):
+            write()
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_unfinished(folder: RunFolder) -> None:
+    (folder.path / REPORT_FILE).mkdir()
+    with pytest.raises(RunFileError, match=f"cannot write .*{REPORT_FILE}"):
+        folder.write_report("<!doctype html>")
+    assert written(folder) == set()
+
+
+def test_a_folder_without_a_run_is_discarded(folder: RunFolder) -> None:
+    folder.discard_if_empty()
+    assert not folder.path.exists()
+
+
+def test_samples_of_a_trial_cut_short_are_discarded_too(folder: RunFolder) -> None:
+    (folder.path / LATENCY_FOLDER / "primes-threads-0.csv.gz").write_bytes(b"")
+    (folder.path / LATENCY_FOLDER / "primes-asyncio-0.csv.gz.tmp").write_bytes(b"")
+    folder.discard_if_empty()
+    assert not folder.path.exists()
+
+
+def test_what_is_not_ours_is_not_discarded(folder: RunFolder) -> None:
+    (folder.path / "thesis.txt").write_text("mine")
+    folder.discard_if_empty()
+    assert written(folder) == {"thesis.txt"}
+
+
+def test_a_run_is_not_discarded(folder: RunFolder) -> None:
+    folder.write_run(BARE)
+    folder.discard_if_empty()
+    assert folder.read().run == BARE
+
+
+def test_discarding_twice_is_harmless(folder: RunFolder) -> None:
+    folder.discard_if_empty()
+    folder.discard_if_empty()
+
+
+def test_a_default_folder_sorts_by_time() -> None:
+    at = datetime(2026, 11, 22, 9, 5, 7, tzinfo=UTC)
+    assert default_folder("primes", at) == Path("profiles/20261122T090507Z-primes")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("primes", "primes"),
+        ("my.module.work", "my.module.work"),
+        ("../../etc/passwd", "..-..-etc-passwd"),
+        ("a b\nc:ü", "a-b-c-"),
+        ("x" * 200, "x" * 80),
+    ],
+)
+def test_a_name_becomes_one_that_any_file_system_takes(name: str, file: str) -> None:
+    assert file_name(name) == file
