@@ -176,6 +176,7 @@ class Trial:
     ``requests`` counts answers that succeeded within the window, ``errors`` those that failed;
     ``probes_due`` and ``probes_answered`` do the same for the pings. ``cpu_cores`` and ``memory_mb`` are of
     the service and its children. ``samples`` names the file of raw latencies inside the run's folder.
+    ``steal_share`` is the share of the machine's CPU time that its hypervisor gave to others meanwhile.
     ``first_error`` is the first failure as it was reported, traceback included. ``valid`` is False where the
     figures must not decide anything.
     """
@@ -201,6 +202,7 @@ class Trial:
     first_error: str | None = None
     warnings: tuple[Caution, ...] = ()
     valid: bool = True
+    steal_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

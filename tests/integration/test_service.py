@@ -307,6 +307,7 @@ async def test_another_method_is_405(start: Start) -> None:
     client = await start("noop")
     answer = await client.post("/ping")
     assert (await problem(answer, 405))["detail"] == "/ping takes GET, not POST"
+    assert answer.headers["Allow"] == "GET,HEAD"
 
 
 async def test_an_exception_is_500_with_its_traceback(functions: Path, start: Start) -> None:
@@ -511,7 +512,7 @@ async def test_labels_have_no_paths_pids_or_run_ids(functions: Path, start: Star
     assert {key for key, _ in labels} == {"workload", "backend", "status", "stage", "le"}
     assert {label for key, label in labels if key == "workload"} == {"noop", "functions.where"}
     assert {label for key, label in labels if key == "backend"} == {"asyncio", "threads", "processes"}
-    assert {label for key, label in labels if key == "status"} == {"200", "500"}
+    assert {label for key, label in labels if key == "status"} == {"200", "500", "503"}
     assert {label for key, label in labels if key == "stage"} == {"queue", "run", "cpu", "return"}
 
 

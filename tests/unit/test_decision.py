@@ -19,7 +19,7 @@ from gilscope.model import (
     Verdict,
     WorkSamples,
 )
-from gilscope.verdict.decision import ONE_BLOCK, beats, judge, suffers
+from gilscope.verdict.decision import ONE_BLOCK, UNSETTLED, beats, judge, suffers
 
 ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
 TARGET = Target("primes", "primes")
@@ -290,3 +290,15 @@ def test_a_real_difference_is_found_through_the_same_drift() -> None:
     assert sum(verdict.winner is THREADS for verdict in verdicts) >= 18
     intervals = [verdict.throughput_ratio[THREADS] for verdict in verdicts]
     assert sum(interval.low <= 1.3 <= interval.high for interval in intervals) >= 17
+
+
+def test_a_tie_that_is_merely_unknown_says_so() -> None:
+    even = samples_of(300, 5)
+    trials, samples = measure({ASYNCIO: even, THREADS: even})
+    assert judge(TARGET, trials, samples, seed=1).caveats == ()
+    slow = samples_of(150, 5)
+    spoilt = next(trial for trial in trials if trial.backend is THREADS)
+    assert spoilt.samples is not None
+    samples[spoilt.samples] = slow
+    verdict = judge(TARGET, trials, samples, seed=1)
+    assert (verdict.winner, verdict.caveats) == (None, (UNSETTLED,))

@@ -15,12 +15,13 @@ import pytest
 from factories import LOAD, MACHINE
 
 from gilscope import child
-from gilscope.compare import experiment, trial
+from gilscope.compare import experiment, metering, trial
 from gilscope.compare.experiment import Experiment
 from gilscope.compare.figures import failed_trial
 from gilscope.compare.machine import describe_machine
+from gilscope.compare.metering import cpu_seconds, memory_mb
 from gilscope.compare.plan import Slot, schedule
-from gilscope.compare.service import ServiceOptions, cpu_seconds, memory_mb
+from gilscope.compare.service import ServiceOptions
 from gilscope.compare.store import RunFolder
 from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner, blindness
 from gilscope.compare.watching import Phase
@@ -369,8 +370,12 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
         monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=lambda: next(clock)))
         monkeypatch.setattr(trial, "running_service", running_service)
         monkeypatch.setattr(trial, "capture", fake_capture)
-        monkeypatch.setattr(trial, "cpu_seconds", lambda pid: next(cpu) if pid == 4711 else 0.0)
-        monkeypatch.setattr(trial, "memory_mb", lambda pid: 64.0 if pid == 4711 else 0.0)
+        ticks, stolen = count(100.0), count(5.0, 0.25)
+        monkeypatch.setattr(metering, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+        monkeypatch.setattr(metering, "os", SimpleNamespace(cpu_count=lambda: 2))
+        monkeypatch.setattr(metering, "cpu_seconds", lambda pid: next(cpu) if pid == 4711 else 0.0)
+        monkeypatch.setattr(metering, "memory_mb", lambda pid: 64.0 if pid == 4711 else 0.0)
+        monkeypatch.setattr(metering, "stolen_seconds", lambda: next(stolen))
         setting = Setting(plan, None, RunFolder(tmp_path))
         runner = TrialRunner(
             setting, cast("Generator", load), lambda _slot, phase: events.append(f"[{phase}]")
@@ -396,7 +401,8 @@ def test_a_trials_figures_come_from_what_was_measured(trying: Try) -> None:
     found = trying().run().trial
     assert (found.workload, found.backend, found.block, found.python) == ("one", THREADS, 1, "3.14.0")
     assert (found.requests, found.throughput_rps, found.valid) == (40, 20.0, True)
-    assert found.cpu_cores == (13.0 - 10.0) / (103.0 - 101.0), "CPU seconds by the clock, not by the window"
+    assert found.cpu_cores == (13.0 - 10.0) / (101.0 - 100.0), "CPU seconds by the clock, not by the window"
+    assert found.steal_share == 0.25 / 2, "of both cores' time"
     assert found.memory_mb == 64.0
     assert found.samples == "latency/one-threads-1.csv.gz"
 

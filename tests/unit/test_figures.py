@@ -7,7 +7,8 @@ from factories import LOAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gilscope.compare.figures import FEW_REQUESTS, ServiceUsage, anatomy_of, failed_trial, trial_of
+from gilscope.compare.figures import FEW_REQUESTS, anatomy_of, failed_trial, trial_of
+from gilscope.compare.metering import Usage
 from gilscope.compare.plan import Slot
 from gilscope.load.orders import Measured, Tally
 from gilscope.model import (
@@ -41,8 +42,8 @@ def measured(requests: int = 100, errors: int = 0, due: int = 50, answered: int 
     return Measured(samples, Tally(errors, "boom" if errors else None, due, answered, AT_EASE))
 
 
-def trial_from(given: Measured) -> Trial:
-    return trial_of(SLOT, LOAD, "3.14.0", given, ServiceUsage(1.5, 64.0), "latency/primes.csv.gz")
+def trial_from(given: Measured, steal_share: float = 0.0) -> Trial:
+    return trial_of(SLOT, LOAD, "3.14.0", given, Usage(1.5, 64.0, steal_share), "latency/primes.csv.gz")
 
 
 def codes(trial: Trial) -> list[str]:
@@ -148,3 +149,12 @@ def test_a_trial_that_could_not_be_measured_counts_nothing_and_says_why() -> Non
     assert trial.first_error == "the service ended with exit code -9"
     assert (trial.requests, trial.errors, trial.probes_due, trial.samples) == (0, 0, 0, None)
     assert codes(trial) == ["trial-failed"]
+
+
+def test_cpu_time_that_the_hypervisor_took_is_told() -> None:
+    assert "steal" not in [caution.code for caution in trial_from(measured(), 0.05).warnings]
+    found = trial_from(measured(), 0.12)
+    assert [caution.message for caution in found.warnings if caution.code == "steal"] == [
+        "the hypervisor gave 12% of this machine's CPU time to others"
+    ]
+    assert (found.steal_share, found.valid) == (0.12, True)

@@ -68,12 +68,24 @@ def test_cutting_loses_nothing(window_s: float, done: list[float], due: list[flo
     assert probe == [float(index) for index in range(len(due))]
 
 
-def test_figures_are_those_of_all_data() -> None:
-    blocks = [(window([1.0, 2.0], [5.0]), window([3.0], [7.0])), (window([9.0], []),)]
+def test_throughput_is_that_of_all_data_and_a_tail_the_median_of_the_blocks() -> None:
+    blocks = [
+        (window([1.0, 2.0], [5.0]), window([3.0], [7.0])),
+        (window([9.0], []),),
+        (window([4.0], [900.0]),),
+    ]
     figures = estimate({ASYNCIO: blocks}, seed=1, resamples=10)[ASYNCIO]
-    assert figures.throughput_rps.point == 4 / 3
-    assert figures.p99_ms.point == 9.0
-    assert figures.probe_p99_ms.point == 7.0
+    assert figures.throughput_rps.point == 5 / 4
+    assert figures.p99_ms.point == 4.0
+    assert figures.probe_p99_ms.point == (7.0 + 900.0) / 2
+
+
+def test_one_disturbed_block_does_not_make_the_tail() -> None:
+    calm, disturbed = steady(10), (window([10.0] * 90 + [400.0] * 10, [5.0] * 40 + [300.0] * 10),)
+    figures = estimate({ASYNCIO: [calm, disturbed, calm]}, seed=1)[ASYNCIO]
+    assert (figures.p99_ms.point, figures.probe_p99_ms.point) == (10.0, 5.0)
+    assert figures.p99_ms.interval().high == 400.0
+    assert figures.probe_p99_ms.interval().high == 300.0
 
 
 def test_constant_windows_have_intervals_without_width() -> None:
@@ -206,7 +218,8 @@ def test_a_ratio_is_as_wide_as_the_side_with_fewer_blocks_makes_it() -> None:
 def test_the_weighted_tail_is_the_quantile_of_the_expanded_values(data: st.DataObject) -> None:
     block = tuple(data.draw(windows))
     times = data.draw(st.lists(st.integers(0, 4), min_size=len(block), max_size=len(block)))
-    throughput_rps, p99_ms, probe_p99_ms = statistics._Table.of([block]).figures(times)
+    drawn = [(statistics._Ordered.of(block), times)]
+    throughput_rps, p99_ms, probe_p99_ms = statistics._Table.of([block]).figures(drawn)
     taken = [window for window, count in zip(block, times, strict=True) for _ in range(count)]
     work = sorted(value for window in taken for value in window.work_ms)
     probe = sorted(value for window in taken for value in window.probe_ms)

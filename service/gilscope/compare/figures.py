@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
+from gilscope.compare.metering import Usage
 from gilscope.compare.plan import Slot
 from gilscope.load.judging import judge_generator
 from gilscope.load.orders import Measured
@@ -17,13 +17,8 @@ MAX_ERROR_SHARE = 0.05
 
 FEW_REQUESTS = 30
 
-
-@dataclass(frozen=True, slots=True)
-class ServiceUsage:
-    """What the service and its children used over the window."""
-
-    cpu_cores: float
-    memory_mb: float
+MAX_STEAL_SHARE = 0.05
+"""Other machines' work on the same host: more than this, and trials differ for reasons of their own."""
 
 
 def anatomy_of(work: WorkSamples) -> Anatomy | None:
@@ -40,14 +35,12 @@ def anatomy_of(work: WorkSamples) -> Anatomy | None:
     )
 
 
-def trial_of(
-    slot: Slot, load: Load, python: str, measured: Measured, usage: ServiceUsage, samples: str
-) -> Trial:
+def trial_of(slot: Slot, load: Load, python: str, measured: Measured, usage: Usage, samples: str) -> Trial:
     """Put a trial together from what was measured."""
     work = measured.samples.work
     latency = summarize_latency(work.latency_ms)
     invalid = list(_disqualifications(len(work.done_s), measured.tally.errors))
-    cautions = list(_cautions(measured, latency.p50 if latency else 0.0))
+    cautions = [*_cautions(measured, latency.p50 if latency else 0.0), *_stolen(usage.steal_share)]
     return Trial(
         workload=slot.target.workload,
         backend=slot.backend,
@@ -70,6 +63,7 @@ def trial_of(
         first_error=measured.tally.first_error,
         warnings=(*invalid, *cautions),
         valid=not invalid,
+        steal_share=usage.steal_share,
     )
 
 
@@ -131,3 +125,12 @@ def _cautions(measured: Measured, p50_ms: float) -> Sequence[Caution]:
             )
         )
     return cautions
+
+
+def _stolen(share: float) -> Iterator[Caution]:
+    if share > MAX_STEAL_SHARE:
+        yield Caution(
+            "steal",
+            f"the hypervisor gave {share:.0%} of this machine's CPU time to others",
+            "a quieter machine, or more --blocks",
+        )

@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import psutil
-
 from gilscope.child import Child, module_command
 from gilscope.errors import ServiceError
 
@@ -57,31 +55,3 @@ def running_service(options: ServiceOptions) -> Iterator[Service]:
     with Child(options.command(), failure=ServiceError) as child:
         ready = child.receive(START_S)
         yield Service(child.pid, str(ready["url"]), str(ready["python"]), child)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Add up the CPU time so far of a process and its children; those that have just ended count nothing."""
-    seconds = 0.0
-    for process in _tree(pid):
-        with contextlib.suppress(psutil.Error):
-            times = process.cpu_times()
-            seconds += times.user + times.system
-    return seconds
-
-
-def memory_mb(pid: int) -> float:
-    """Add up the memory of a process and its children: proportional (PSS) where the system tells, else resident."""
-    total = 0
-    for process in _tree(pid):
-        with contextlib.suppress(psutil.Error):
-            memory = process.memory_full_info()
-            total += getattr(memory, "pss", 0) or memory.rss
-    return total / 1e6
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from gilscope.compare.figures import ServiceUsage, failed_trial, trial_of
+from gilscope.compare.figures import failed_trial, trial_of
+from gilscope.compare.metering import Meter
 from gilscope.compare.plan import Slot
-from gilscope.compare.service import ServiceOptions, cpu_seconds, memory_mb, running_service
+from gilscope.compare.service import ServiceOptions, running_service
 from gilscope.compare.store import LATENCY_FOLDER, RunFolder, file_name
 from gilscope.compare.watching import Phase
 from gilscope.errors import CaptureError, LoadError, ServiceError
@@ -68,13 +69,12 @@ class TrialRunner:
     def _measure(self, slot: Slot) -> Outcome:
         plan = self.setting.plan
         stem = f"{LATENCY_FOLDER}/{file_name(slot.target.workload)}-{slot.backend}-{slot.block}.csv.gz"
-        cpu_before, window_begun = 0.0, 0.0
         self.generator.prepare()  # It comes up beside the service.
         with running_service(self._service_options(slot)) as service:
+            meters: list[Meter] = []
 
             def on_window() -> None:
-                nonlocal cpu_before, window_begun
-                cpu_before, window_begun = cpu_seconds(service.pid), time.monotonic()
+                meters.append(Meter(service.pid))
                 self.enters(slot, Phase.MEASURING)
 
             self.enters(slot, Phase.WARM_UP)
@@ -82,9 +82,8 @@ class TrialRunner:
             with self.generator.load(self._order(slot, service.url, stem), on_window) as measured:
                 self.stopwatch.load_s += time.monotonic() - begun
                 service.child.require_alive()
-                # Not over the window's length: late pings may have been waited for since it ended.
-                cpu_cores = (cpu_seconds(service.pid) - cpu_before) / (time.monotonic() - window_begun)
-                usage = ServiceUsage(cpu_cores, memory_mb(service.pid))
+                # Over somewhat more than the window: late pings may have been waited for since it ended.
+                usage = meters[0].usage()
                 trial = trial_of(slot, plan.load, service.python, measured, usage, stem)
                 outcome = self._profile(slot, service.pid, Outcome(trial, measured.samples))
                 self.enters(slot, Phase.STOPPING)

@@ -33,6 +33,10 @@ TIE_MARGIN = 0.05
 MIN_BLOCKS = 2
 ONE_BLOCK = "a single block shows no spread, so no winner is named: --blocks 3 or more"
 
+WIDE = 0.25
+UNSETTLED = "the intervals are too wide to tell: more --blocks, or a quieter machine"
+"""Said of a tie whose throughput ratios may well differ by a quarter: it is not known to be equal."""
+
 NEIGHBOUR_RATIO = 2.0
 NEIGHBOUR_MS = 20.0
 """A backend's neighbours suffer markedly more when ``/ping`` p99 is surely twice the best one's and 20 ms above:
@@ -65,7 +69,11 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
         ties=() if winner else tuple(kind),
         conclusive=winner is not None,
         reason=reason,
-        caveats=(*(() if repeated else (ONE_BLOCK,)), *_caveats(recommended, figures, trials)),
+        caveats=(
+            *(() if repeated else (ONE_BLOCK,)),
+            *((UNSETTLED,) if repeated and _unsettled(kind, figures) else ()),
+            *_caveats(recommended, figures, trials),
+        ),
     )
     return _with_figures(verdict, figures)
 
@@ -100,6 +108,12 @@ def beats(ratio: Interval) -> bool:
 def suffers(ratio: Interval, difference_ms: float) -> bool:
     """Whether a ``/ping`` p99 is markedly above another: surely in proportion, and enough to be felt."""
     return ratio.low > NEIGHBOUR_RATIO and difference_ms > NEIGHBOUR_MS
+
+
+def _unsettled(tied: Sequence[BackendName], figures: Mapping[BackendName, Figures]) -> bool:
+    first, *others = (figures[backend].throughput_rps for backend in tied)
+    ratios = [other.over(first) for other in others]
+    return any(ratio.low < 1 - WIDE or ratio.high > 1 + WIDE for ratio in ratios)
 
 
 def _considerate(

@@ -16,7 +16,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, median
 
 from gilscope.model import BackendName, Interval, Samples
 from gilscope.quantiles import quantile
@@ -96,7 +96,11 @@ class Replicates:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a verdict rests on, per backend."""
+    """What a verdict rests on, per backend.
+
+    Throughput is that of all blocks together. A p99 is the median of the blocks' own: pooled, a single
+    disturbance in a single block, a hundredth of all the time, would be the p99 of the whole.
+    """
 
     throughput_rps: Replicates
     p99_ms: Replicates
@@ -132,54 +136,83 @@ def estimate(
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """One backend's windows, numbered through, with all latencies sorted once for every resample."""
+class _Ordered:
+    """A block with all its latencies in descending order, once for every resample."""
 
-    windows: tuple[Window, ...]
-    of_block: tuple[range, ...]
+    windows: Block
     work: tuple[tuple[float, int], ...]
     probe: tuple[tuple[float, int], ...]
 
     @classmethod
-    def of(cls, blocks: Sequence[Block]) -> _Table:
-        windows = tuple(window for block in blocks for window in block)
-        ranges, start = [], 0
-        for block in blocks:
-            ranges.append(range(start, start + len(block)))
-            start += len(block)
+    def of(cls, block: Block) -> _Ordered:
         return cls(
-            windows,
-            tuple(ranges),
-            _descending([window.work_ms for window in windows]),
-            _descending([window.probe_ms for window in windows]),
+            block,
+            _descending([window.work_ms for window in block]),
+            _descending([window.probe_ms for window in block]),
         )
+
+    def requests(self, times: Sequence[int]) -> int:
+        """Count the requests of windows taken ``times`` each."""
+        return sum(n * len(window.work_ms) for n, window in zip(times, self.windows, strict=True))
+
+    def seconds(self, times: Sequence[int]) -> float:
+        return sum(n * window.length_s for n, window in zip(times, self.windows, strict=True))
+
+    def work_p99_ms(self, times: Sequence[int]) -> float:
+        return _tail(self.work, times, self.requests(times))
+
+    def probe_p99_ms(self, times: Sequence[int]) -> float:
+        pings = sum(n * len(window.probe_ms) for n, window in zip(times, self.windows, strict=True))
+        return _tail(self.probe, times, pings)
+
+
+Drawn = Sequence[tuple[_Ordered, Sequence[int]]]
+"""Blocks, each with how often every one of its windows is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One backend's blocks."""
+
+    ordered: tuple[_Ordered, ...]
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> _Table:
+        return cls(tuple(map(_Ordered.of, blocks)))
 
     @property
     def blocks(self) -> int:
-        return len(self.of_block)
+        return len(self.ordered)
 
-    def everything(self) -> list[int]:
-        return [1] * len(self.windows)
+    def everything(self) -> Drawn:
+        return [(block, [1] * len(block.windows)) for block in self.ordered]
 
-    def draw(self, positions: Sequence[float], generator: random.Random) -> list[int]:
-        """Return how often each window was drawn; ``positions`` (0 to 1) choose the blocks."""
-        times = [0] * len(self.windows)
-        for position in positions[: self.blocks]:
-            inside = self.of_block[int(position * self.blocks)]
-            for _ in inside:
-                times[inside[int(generator.random() * len(inside))]] += 1
-        return times
+    def draw(self, positions: Sequence[float], generator: random.Random) -> Drawn:
+        """Draw as many blocks as there are; ``positions`` (0 to 1) choose them. Then draw windows in each."""
+        chosen = [self.ordered[int(position * self.blocks)] for position in positions[: self.blocks]]
+        return [(block, _times(len(block.windows), generator)) for block in chosen]
 
-    def figures(self, times: Sequence[int]) -> tuple[float, float, float]:
-        """Return throughput (per second), work p99 and probe p99 (ms) of windows taken ``times`` each."""
-        requests = sum(n * len(window.work_ms) for n, window in zip(times, self.windows, strict=True))
-        pings = sum(n * len(window.probe_ms) for n, window in zip(times, self.windows, strict=True))
-        seconds = sum(n * window.length_s for n, window in zip(times, self.windows, strict=True))
+    def figures(self, drawn: Drawn) -> tuple[float, float, float]:
+        """Return throughput over all that was drawn (per second), and the blocks' median p99 of work and probe (ms)."""
+        requests = sum(block.requests(times) for block, times in drawn)
+        seconds = sum(block.seconds(times) for block, times in drawn)
         return (
             requests / seconds if seconds else math.nan,
-            _tail(self.work, times, requests),
-            _tail(self.probe, times, pings),
+            _median([block.work_p99_ms(times) for block, times in drawn]),
+            _median([block.probe_p99_ms(times) for block, times in drawn]),
         )
+
+
+def _times(windows: int, generator: random.Random) -> list[int]:
+    times = [0] * windows
+    for _ in range(windows):
+        times[int(generator.random() * windows)] += 1
+    return times
+
+
+def _median(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return median(known) if known else math.nan
 
 
 def _descending(latencies: Sequence[Sequence[float]]) -> tuple[tuple[float, int], ...]:

@@ -12,7 +12,7 @@ from aiohttp import web
 from gilscope.backends.table import BACKENDS
 from gilscope.errors import BackendUnavailableError
 from gilscope.model import BackendName
-from gilscope.web.problems import Handler, problem
+from gilscope.web.problems import RETRY_SOON, Handler, problem
 from gilscope.web.service import SERVICE
 from gilscope.workloads.base import Workload
 
@@ -65,7 +65,7 @@ async def readyz(request: web.Request) -> web.Response:
     """``GET /readyz``: every pool has run a task."""
     if request.app[SERVICE].ready:
         return web.json_response({"status": "ready"})
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "starting or stopping", retry_after_s=1)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "starting or stopping", headers=RETRY_SOON)
 
 
 async def workloads(request: web.Request) -> web.Response:

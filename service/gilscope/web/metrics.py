@@ -54,6 +54,7 @@ class RouteMetrics:
 
     ok: LoopHistogram = field(default_factory=LoopHistogram)
     failed: LoopHistogram = field(default_factory=LoopHistogram)
+    lost: LoopHistogram = field(default_factory=LoopHistogram)
     queue: LoopHistogram = field(default_factory=LoopHistogram)
     run: LoopHistogram = field(default_factory=LoopHistogram)
     cpu: LoopHistogram = field(default_factory=LoopHistogram)
@@ -61,7 +62,7 @@ class RouteMetrics:
 
     def by_status(self) -> tuple[tuple[str, LoopHistogram], ...]:
         """Return the request histograms with their label value."""
-        return (("200", self.ok), ("500", self.failed))
+        return (("200", self.ok), ("500", self.failed), ("503", self.lost))
 
     def by_stage(self) -> tuple[tuple[str, LoopHistogram], ...]:
         """Return the stage histograms with their label value."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from http import HTTPStatus
 
@@ -11,15 +12,16 @@ from aiohttp import web
 
 from gilscope.errors import BackendFailedError, BackendUnavailableError, ParameterError
 
+RETRY_SOON = {"Retry-After": "1"}
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def problem(
-    status: HTTPStatus, detail: str, *, retry_after_s: int | None = None, **extra: object
+    status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None, **extra: object
 ) -> web.Response:
     """Return a problem document; ``extra`` members stand beside the standard ones."""
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **extra}
-    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
     return web.Response(
         body=json.dumps(body).encode(),
         status=status,
@@ -44,10 +46,14 @@ def answering_problems(handler: Handler) -> Handler:
         except BackendUnavailableError as error:
             return problem(HTTPStatus.NOT_IMPLEMENTED, str(error))
         except BackendFailedError as error:
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after_s=1)
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers=RETRY_SOON)
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:
                 raise
-            return problem(HTTPStatus(error.status), error.text or error.reason)
+            allow = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+            return problem(HTTPStatus(error.status), error.text or error.reason, headers=allow)
+        except Exception:
+            logging.getLogger(__name__).exception("%s %s failed", request.method, request.path)
+            return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "gilscope itself failed; its log says where")
 
     return answer

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from gilscope.backends.base import Backend, Failure, Outcome
+from gilscope.errors import BackendFailedError
 from gilscope.model import BackendName
 from gilscope.web.metrics import RouteMetrics
 from gilscope.web.presenting import presentable
@@ -86,6 +87,9 @@ class WorkRoute:
         self._in_flight[self._name] += 1
         try:
             outcome = await self._backend.run(self._workload, arguments)
+        except BackendFailedError:
+            self._metrics.lost.observe((monotonic_ns() - accepted_ns) / 1e9)
+            raise
         finally:
             self._in_flight[self._name] -= 1
         stages = Stages.of(accepted_ns, submitted_ns, outcome, monotonic_ns())
@@ -103,7 +107,7 @@ class WorkRoute:
         parsed = self._workload.parse(given)
         arguments = self._workload.prepare(parsed, self._surroundings)
         if len(self._arguments) >= MAX_KEPT_ARGUMENTS:
-            self._arguments.pop(next(iter(self._arguments)))
+            self._arguments.pop(next(iter(self._arguments)), None)
         self._arguments[query] = arguments
         return arguments
 
