@@ -87,7 +87,7 @@ class Plan:
     """What was asked for; with ``seed`` it fixes the order of every trial.
 
     ``pool_size`` is None where each pool takes its own default; ``profile_seconds`` is 0 where no profiles
-    were asked for. ``python`` is the path of the interpreter that the service ran on; ``given`` holds the
+    were asked for. ``python`` is the interpreter that the service ran on; ``given`` holds the
     arguments as they were typed, ``app_dir`` the folder that was put on the import path.
     """
 

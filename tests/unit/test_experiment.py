@@ -173,7 +173,7 @@ def set_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetStage:
         clock = count(100.0)
         monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: next(clock)))
         run = Run("0.1.0", "one-two", "2026-11-22T09:05:07+00:00", MACHINE, plan)
-        setting = Setting(plan, None, folder)
+        setting = Setting(plan, "python3.14", None, folder)
         conducted = Experiment(run, setting, judge=judge, draw=draw, watcher=diary, begun=90.0)
         return Stage(folder, diary, generator, conducted)
 
@@ -376,7 +376,7 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
         monkeypatch.setattr(metering, "cpu_seconds", lambda pid: next(cpu) if pid == 4711 else 0.0)
         monkeypatch.setattr(metering, "memory_mb", lambda pid: 64.0 if pid == 4711 else 0.0)
         monkeypatch.setattr(metering, "stolen_seconds", lambda: next(stolen))
-        setting = Setting(plan, None, RunFolder(tmp_path))
+        setting = Setting(plan, "python3.14", None, RunFolder(tmp_path))
         runner = TrialRunner(
             setting, cast("Generator", load), lambda _slot, phase: events.append(f"[{phase}]")
         )

@@ -171,8 +171,14 @@ def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         given=pairs(options.arg),
         app_dir=options.app_dir,
         profile_seconds=0.0 if options.no_profiles else float(preset.profile_s),
-        python=sys.executable,
+        python=_shown(sys.executable),
     )
+
+
+def _shown(python: str) -> str:
+    """Write an interpreter's path as seen from here, so that a run that is passed on tells little of its machine."""
+    here = Path.cwd()
+    return str(Path(python).relative_to(here)) if Path(python).is_relative_to(here) else python
 
 
 def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
@@ -189,7 +195,7 @@ def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
         for caution in start.cautions:
             watcher.warns(caution)
         upstream_url = stack.enter_context(_upstream(plan))
-        setting = Setting(plan, upstream_url, start.folder)
+        setting = Setting(plan, sys.executable, upstream_url, start.folder)
         experiment = Experiment(
             Run(__version__, start.name, start.at.isoformat(timespec="seconds"), describe_machine(), plan),
             setting,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,9 +25,10 @@ KINDS = (FlameKind.HOLDING, FlameKind.WALL)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all trials of a run share, beside its plan."""
+    """What all trials of a run share, beside its plan. ``python`` is the service's interpreter."""
 
     plan: Plan
+    python: str
     upstream_url: str | None
     folder: RunFolder
 
@@ -63,8 +65,8 @@ class TrialRunner:
         try:
             return self._measure(slot)
         except (ServiceError, LoadError) as problem:
-            plan = self.setting.plan
-            return Outcome(failed_trial(slot, plan.load, plan.python, str(problem)))
+            python = platform.python_version()
+            return Outcome(failed_trial(slot, self.setting.plan.load, python, str(problem)))
 
     def _measure(self, slot: Slot) -> Outcome:
         plan = self.setting.plan
@@ -114,7 +116,7 @@ class TrialRunner:
             pool_size=setting.plan.pool_size,
             app_dir=setting.plan.app_dir,
             upstream_url=setting.upstream_url,
-            python=setting.plan.python,
+            python=setting.python,
         )
 
     def _order(self, slot: Slot, url: str, samples: str) -> Order:
