@@ -37,6 +37,7 @@ from aiohttp import web
 
 TIMING = "queue;dur=0.25, run;dur=4.5, cpu;dur=0.5, return;dur=0.125, total;dur=5.0"
 counted = collections.Counter()
+connections = set()
 pings_take_s = 0.0
 
 async def work(request):
@@ -48,6 +49,7 @@ async def work(request):
 
 async def ping(request):
     counted["pings"] += 1
+    connections.add(request.transport.get_extra_info("peername"))
     await asyncio.sleep(pings_take_s)
     return web.Response(text="pong")
 
@@ -61,7 +63,7 @@ async def stall(request):
     return web.Response()
 
 async def counts(request):
-    return web.json_response(counted)
+    return web.json_response({**counted, "ping connections": len(connections)})
 
 async def main():
     app = web.Application()
@@ -174,7 +176,9 @@ def test_a_stall_is_not_omitted(generator: Generator, service: Service, order: O
     require_every_arrival(order, measured)
     assert measured.tally.probes_due == measured.tally.probes_answered == len(probe.due_s)
 
-    assert measured.tally.generator.dispatch_lag_p99_ms < 300 * STALL_S, "none waited for another's answer"
+    # Each ping in flight has a connection of its own: these were sent while the loop stood still.
+    together = service.count("ping connections")
+    assert together > 0.3 * STALL_S * order.probe_rate, "none waited for another's answer"
 
     pings = sorted(zip(probe.due_s, (latency / 1e3 for latency in probe.latency_ms), strict=True))
     longest_s, since_s = max((latency_s, due_s) for due_s, latency_s in pings)

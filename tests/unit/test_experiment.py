@@ -430,7 +430,7 @@ def test_the_service_gets_one_workload_on_one_backend(trying: Try) -> None:
     tried = trying(replace(PLAN, pool_size=3))
     tried.run()
     assert tried.options == [
-        ServiceOptions("one.py:one", {"n": "7"}, "threads", 3, "/srv/app", None, sys.executable)
+        ServiceOptions("one.py:one", {"n": "7"}, "threads", 3, "/srv/app", None, "python3.14")
     ]
 
 
