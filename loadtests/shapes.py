@@ -44,10 +44,11 @@ SHAPES = {"ramp": ramp, "steps": steps, "spike": spike}
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def choose(parser: ArgumentParser, **_: Any) -> None:  # noqa: ANN401
     """Let the shape be chosen."""
-    group = parser.add_argument_group("shape", "how the number of work users changes over time")
-    group.add_argument("--shape", default="ramp", choices=list(SHAPES))
-    group.add_argument("--peak", type=int, default=32, help="work users at the most (default: 32)")
-    group.add_argument("--span", type=float, default=60.0, help="seconds in all (default: 60)")
+    parser.add_argument(
+        "--shape", default="ramp", choices=list(SHAPES), help="how the load changes over time"
+    )
+    parser.add_argument("--peak", type=int, default=32, help="work users at the most (default: 32)")
+    parser.add_argument("--span", type=float, default=60.0, help="seconds in all (default: 60)")
 
 
 class Shaped(LoadTestShape):
