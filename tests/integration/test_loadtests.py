@@ -36,8 +36,8 @@ def locust(file: str, url: str, *options: str) -> list[str]:
 @pytest.mark.parametrize(
     ("file", "options"),
     [
-        ("locustfile.py", ("-u", "3", "-r", "3", "-t", "2s")),
-        ("shapes.py", ("--shape", "spike", "--peak", "3", "--span", "2")),
+        ("locustfile.py", ("-u", "3", "-r", "3", "-t", "4s")),
+        ("shapes.py", ("--shape", "spike", "--peak", "3", "--span", "4")),
     ],
 )
 def test_the_files_run_headless(url: str, file: str, options: tuple[str, ...]) -> None:
