@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
+
 
 class GilscopeError(Exception):
     """Base of all errors meant for the user: the run itself failed (exit code 1)."""

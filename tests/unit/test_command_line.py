@@ -8,8 +8,8 @@ import pytest
 
 from gilscope import __version__
 from gilscope.commands import main as command_line
-from gilscope.commands.main import COMMANDS, INTERRUPTED, build_parser, main
-from gilscope.errors import ServiceError, UsageError
+from gilscope.commands.main import COMMANDS, build_parser, main
+from gilscope.errors import INTERRUPTED, ServiceError, UsageError
 
 HEAVY = ("locust", "gevent", "aiohttp", "jinja2", "rich", "cattrs", "psutil", "prometheus_client")
 

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from gilscope import __version__
 from gilscope.commands.arguments import backends, number, pairs, whole
-from gilscope.errors import UsageError
+from gilscope.errors import INTERRUPTED, UsageError
 from gilscope.model import BackendName, Caution, Evidence, Load, LoadKind, Plan, Run
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from gilscope.compare.store import RunFolder
 
 PROBE_RATE = 50.0
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +254,8 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
 
 
 def _closing(run: Run, report: Path, total_s: float) -> str:
-    timing = run.timing
-    useful = (timing.load_s + timing.profiling_s) / total_s
+    timing = replace(run.timing, total_s=total_s)
     return (
         f"{total_s:.0f} s in all: {timing.load_s:.0f} s under load, {timing.profiling_s:.0f} s profiling "
-        f"({useful:.0%} of it together)\nreport: {report}"
+        f"({timing.useful_share:.0%} of it together)\nreport: {report}"
     )

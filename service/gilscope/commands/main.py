@@ -13,9 +13,7 @@ from typing import Protocol
 
 from gilscope import __version__
 from gilscope.commands import compare, report, serve
-from gilscope.errors import GilscopeError
-
-INTERRUPTED = 130
+from gilscope.errors import INTERRUPTED, GilscopeError
 
 
 class Command(Protocol):
