@@ -143,6 +143,7 @@ def make_samples(shape: Shape, seed: int) -> Samples:
         queue_ms=[value * parts.queue / total for value in latencies],
         run_ms=[value * parts.run / total for value in latencies],
         cpu_ms=[value * parts.cpu / total for value in latencies],
+        suspended_ms=[0.0] * len(latencies),
         return_ms=[value * parts.return_ / total for value in latencies],
         total_ms=[value * (total - parts.outside) / total for value in latencies],
     )

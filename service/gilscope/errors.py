@@ -60,5 +60,9 @@ class CaptureError(GilscopeError):
     """A profiler could not capture stacks."""
 
 
+class LensError(GilscopeError):
+    """The lens cannot watch a process, or no longer can."""
+
+
 class RunFileError(UsageError):
     """A run's folder cannot be written, or what is in it cannot be read."""

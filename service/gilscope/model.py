@@ -52,6 +52,27 @@ class FlameKind(StrEnum):
     WALL = "wall"
 
 
+class ThreadRole(StrEnum):
+    """What a thread of the service is there for."""
+
+    LOOP = "loop"
+    WORKER = "worker"
+    OTHER = "other"
+
+
+class GilClass(StrEnum):
+    """What a function does to the GIL.
+
+    It *releases* it for its long parts; it holds it but gives it up every switch interval, and so is
+    *preemptible*; one C call holds it throughout and is *blocking*; or it is *mixed*: some of each.
+    """
+
+    RELEASES = "releases"
+    PREEMPTIBLE = "preemptible"
+    BLOCKING = "blocking"
+    MIXED = "mixed"
+
+
 class Interval(NamedTuple):
     """A figure with its 95 % confidence interval."""
 
@@ -73,6 +94,30 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Classification:
+    """What a function does to the GIL, found without load.
+
+    ``held_share`` is the share of a call's wall time in which it holds the GIL, ``cpu_share`` that in which it
+    is on a core, both 0 to 1; ``longest_hold_ms`` is the longest time for which no other thread could have
+    had the GIL. ``can_release`` says whether any extension module behind the function refers to
+    ``PyEval_SaveThread`` and so can release the GIL at all. ``enables_gil`` says whether importing it switches
+    the GIL back on in a free-threaded build. None: could not be asked here. ``reasons`` are sentences.
+    """
+
+    target: str
+    gil_class: GilClass
+    held_share: float
+    longest_hold_ms: float
+    cpu_share: float
+    call_ms: float
+    can_release: bool | None
+    pickles: bool
+    subinterpreter_safe: bool | None
+    enables_gil: bool | None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A workload with its arguments, and the backends that cannot run it, each with the reason."""
 
@@ -80,6 +125,7 @@ class Target:
     reference: str
     arguments: Mapping[str, object] = field(default_factory=dict)
     excluded: Mapping[BackendName, str] = field(default_factory=dict)
+    classification: Classification | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +185,7 @@ class Anatomy:
     ``outside`` (client, network, waiting for the event loop to accept), ``queue`` (handed over, not begun),
     ``run`` (inside the function: ``cpu`` of it on a core), ``return_`` (done, not yet back on the loop) add
     up to the client's mean latency. ``gil_wait``, ``runqueue`` and ``blocked`` split ``run - cpu`` and are
-    None where nothing measured them.
+    None where no lens watched. ``blocked`` includes the time for which a coroutine was suspended.
     """
 
     outside: float
@@ -151,13 +197,65 @@ class Anatomy:
     runqueue: float | None = None
     blocked: float | None = None
 
+    @property
+    def mean(self) -> float:
+        """The client's mean latency."""
+        return self.outside + self.queue + self.run + self.return_
+
+    @property
+    def unexplained(self) -> float | None:
+        """What the parts leave of ``run``, positive or negative: the stamps and the lens have different clocks.
+
+        None where no lens watched.
+        """
+        if self.gil_wait is None or self.runqueue is None or self.blocked is None:
+            return None
+        return self.run - self.cpu - self.gil_wait - self.runqueue - self.blocked
+
 
 @dataclass(frozen=True, slots=True)
 class GilWaitShare:
-    """Share of wall time spent waiting for the GIL, 0 to 1, for the loop's thread and for the workers."""
+    """Share of wall time spent waiting for the GIL, 0 to 1, for the loop's thread and for the workers.
+
+    ``worker`` is the mean over the workers' threads, idle ones included, and None where there is no pool.
+    """
 
     loop: float
-    worker: float
+    worker: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StateSeconds:
+    """Seconds that threads spent in each state; together they are the threads' wall time.
+
+    ``runqueue`` is ready to run but without a core; ``blocked`` is asleep for anything but the GIL. ``gil_held_s``
+    is how long the GIL was held, on a core or not, and None where that cannot be known (before Python 3.13).
+    """
+
+    on_cpu_s: float
+    runqueue_s: float
+    gil_wait_s: float
+    blocked_s: float
+    gil_held_s: float | None = None
+
+    @property
+    def wall_s(self) -> float:
+        """The wall time of all threads together."""
+        return self.on_cpu_s + self.runqueue_s + self.gil_wait_s + self.blocked_s
+
+    @property
+    def gil_wait_share(self) -> float:
+        """Share of the wall time spent waiting for the GIL, 0 to 1 (0 for no time at all)."""
+        return self.gil_wait_s / self.wall_s if self.wall_s else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LensReading:
+    """What the lens saw in a window of ``seconds``: each role's threads, summed. ``samples`` counts its looks."""
+
+    seconds: float
+    samples: int
+    roles: Mapping[ThreadRole, StateSeconds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +274,8 @@ class Trial:
     ``requests`` counts answers that succeeded within the window, ``errors`` those that failed;
     ``probes_due`` and ``probes_answered`` do the same for the pings. ``cpu_cores`` and ``memory_mb`` are of
     the service and its children. ``samples`` names the file of raw latencies inside the run's folder.
-    ``steal_share`` is the share of the machine's CPU time that its hypervisor gave to others meanwhile.
+    ``steal_share`` is the share of the machine's CPU time that its hypervisor gave to others meanwhile;
+    ``lens`` is None where no lens watched.
     ``first_error`` is the first failure as it was reported, traceback included. ``valid`` is False where the
     figures must not decide anything.
     """
@@ -203,6 +302,7 @@ class Trial:
     warnings: tuple[Caution, ...] = ()
     valid: bool = True
     steal_share: float | None = None
+    lens: LensReading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +399,8 @@ class WorkSamples:
     """Successful work requests of one window, a column each, equally long, in the order they finished.
 
     ``done_s`` counts from the window's start. ``latency_ms`` is the client's; the others are the service's
-    own stamps of the same request (``total_ms`` from accepted to answered).
+    own stamps of the same request (``total_ms`` from accepted to answered; ``suspended_ms`` is the part of
+    ``run_ms`` for which a coroutine was not on its thread, 0 for a plain function).
     """
 
     done_s: Sequence[float]
@@ -307,6 +408,7 @@ class WorkSamples:
     queue_ms: Sequence[float]
     run_ms: Sequence[float]
     cpu_ms: Sequence[float]
+    suspended_ms: Sequence[float]
     return_ms: Sequence[float]
     total_ms: Sequence[float]
 

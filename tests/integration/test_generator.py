@@ -35,7 +35,7 @@ SERVICE = """
 import asyncio, collections, json, os, sys, time
 from aiohttp import web
 
-TIMING = "queue;dur=0.25, run;dur=4.5, cpu;dur=0.5, return;dur=0.125, total;dur=5.0"
+TIMING = "queue;dur=0.25, run;dur=4.5, cpu;dur=0.5, suspended;dur=0.25, return;dur=0.125, total;dur=5.0"
 counted = collections.Counter()
 connections = set()
 pings_take_s = 0.0

@@ -39,7 +39,7 @@ def samples_of(rps: float, ping_ms: float, spread: float = 0.0, seed: int = 0) -
     done_s = [index * WINDOW_S / count for index in range(count)]
     latency_ms = [around(8e3 / rps) for _ in done_s]
     due_s = [index / 50 for index in range(int(WINDOW_S * 50))]
-    work = WorkSamples(done_s, latency_ms, *[[0.0] * count] * 5)
+    work = WorkSamples(done_s, latency_ms, *[[0.0] * count] * 6)
     return Samples(WINDOW_S, work, ProbeSamples(due_s, [around(ping_ms) for _ in due_s]))
 
 

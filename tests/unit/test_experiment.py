@@ -51,7 +51,7 @@ ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
 STACKS: Folded = {("main (app.py)", "work (own.py)"): 40.0}
 SAMPLES = Samples(
     2.0,
-    WorkSamples(*([value] * 40 for value in (1.0, 9.0, 2.0, 5.0, 3.0, 1.0, 8.0))),
+    WorkSamples(*([value] * 40 for value in (1.0, 9.0, 2.0, 5.0, 3.0, 0.0, 1.0, 8.0))),
     ProbeSamples([1.0], [4.0]),
 )
 PLAN = Plan(
@@ -447,7 +447,7 @@ def test_profiles_are_taken_in_the_last_block_where_asked_for(trying: Try, plan:
 
 
 def test_nothing_is_profiled_where_nothing_was_answered(trying: Try) -> None:
-    nothing = replace(MEASURED, samples=replace(SAMPLES, work=WorkSamples([], [], [], [], [], [], [])))
+    nothing = replace(MEASURED, samples=replace(SAMPLES, work=WorkSamples(*[[]] * 8)))
     tried = trying(measured=nothing)
     outcome = tried.run(last=True)
     assert not outcome.trial.valid

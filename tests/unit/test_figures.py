@@ -33,7 +33,9 @@ def work_of(requests: int, latency_ms: float = 10.0) -> WorkSamples:
     def each(value: float) -> list[float]:
         return [value] * requests
 
-    return WorkSamples(each(1.0), each(latency_ms), each(2.0), each(5.0), each(3.0), each(1.0), each(8.5))
+    return WorkSamples(
+        each(1.0), each(latency_ms), each(2.0), each(5.0), each(3.0), each(0.0), each(1.0), each(8.5)
+    )
 
 
 def measured(requests: int = 100, errors: int = 0, due: int = 50, answered: int = 50) -> Measured:
@@ -55,7 +57,7 @@ def codes(trial: Trial) -> list[str]:
 def test_the_anatomy_adds_up_to_the_mean_latency(rows: list[tuple[float, float, float, float]]) -> None:
     outside, queue, run, back = ([row[index] for row in rows] for index in range(4))
     latency = [sum(row) for row in rows]
-    work = WorkSamples(latency, latency, queue, run, run, back, latency)
+    work = WorkSamples(latency, latency, queue, run, run, [0.0] * len(rows), back, latency)
     anatomy = anatomy_of(work)
     assert anatomy is not None
     total = anatomy.outside + anatomy.queue + anatomy.run + anatomy.return_

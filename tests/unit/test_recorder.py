@@ -6,17 +6,17 @@ from gilscope.load.recorder import MAX_ERROR_TEXT, Recorder, parse_server_timing
 from gilscope.model import ProbeSamples, WorkSamples
 from gilscope.web.work import SERVER_TIMING, Stages
 
-TIMING = "queue;dur=0.25, run;dur=4.5, cpu;dur=3.125, return;dur=0.5, total;dur=6.0"
+TIMING = "queue;dur=0.25, run;dur=4.5, cpu;dur=3.125, suspended;dur=0.25, return;dur=0.5, total;dur=6.0"
 START_S, END_S = 100.0, 105.0
 
 
 def test_reads_the_header_that_the_service_writes() -> None:
-    stages = Stages(queue=0.0123, run=4.5, cpu=3.1, return_=0.5, total=6.0001)
+    stages = Stages(queue=0.0123, run=4.5, cpu=3.1, suspended=0.2, return_=0.5, total=6.0001)
     assert parse_server_timing(SERVER_TIMING % stages) == tuple(stages)
 
 
 @pytest.mark.parametrize(
-    "header", ["", "cache;dur=1.0", TIMING + ", db;dur=1", TIMING.replace("4.5", "much"), "a, b, c, d, e"]
+    "header", ["", "cache;dur=1.0", TIMING + ", db;dur=1", TIMING.replace("4.5", "much"), "a, b, c, d, e, f"]
 )
 def test_a_foreign_server_timing_header_is_refused(header: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  float's message is not ours
@@ -35,6 +35,7 @@ def test_work_belongs_to_the_window_in_which_it_finished() -> None:
         queue_ms=[0.25] * 2,
         run_ms=[4.5] * 2,
         cpu_ms=[3.125] * 2,
+        suspended_ms=[0.25] * 2,
         return_ms=[0.5] * 2,
         total_ms=[6.0] * 2,
     )

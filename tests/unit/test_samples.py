@@ -24,10 +24,10 @@ def transposed(rows: list[tuple[float, ...]], width: int) -> list[list[float]]:
 
 samples_of = st.builds(
     lambda window_s, work, probe: Samples(
-        window_s, WorkSamples(*transposed(work, 7)), ProbeSamples(*transposed(probe, 2))
+        window_s, WorkSamples(*transposed(work, 8)), ProbeSamples(*transposed(probe, 2))
     ),
     figures,
-    st.lists(st.tuples(*[figures] * 7), max_size=20),
+    st.lists(st.tuples(*[figures] * 8), max_size=20),
     st.lists(st.tuples(*[figures] * 2), max_size=20),
 )
 
@@ -61,13 +61,13 @@ def test_any_tool_can_read_it(written: Path) -> None:
 
 
 def test_a_file_that_is_there_is_replaced(written: Path) -> None:
-    empty = Samples(1.0, WorkSamples([], [], [], [], [], [], []), ProbeSamples([], []))
+    empty = Samples(1.0, WorkSamples(*[[]] * 8), ProbeSamples([], []))
     write_samples(written, empty)
     assert read_samples(written) == empty
 
 
 def test_a_file_that_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:
-    uneven = Samples(1.0, WorkSamples([1.0], [], [], [], [], [], []), ProbeSamples([], []))
+    uneven = Samples(1.0, WorkSamples([1.0], *[[]] * 7), ProbeSamples([], []))
     with pytest.raises(ValueError, match="shorter"):
         write_samples(tmp_path / "trial.csv.gz", uneven)
     assert list(tmp_path.iterdir()) == []

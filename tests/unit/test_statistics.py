@@ -37,7 +37,7 @@ def samples_of(window_s: float, done_s: list[float], due_s: list[float]) -> Samp
     counted = [float(index) for index in range(len(done_s))]
     return Samples(
         window_s,
-        WorkSamples(done_s, *[counted] * 6),
+        WorkSamples(done_s, *[counted] * 7),
         ProbeSamples(due_s, [float(index) for index in range(len(due_s))]),
     )
 

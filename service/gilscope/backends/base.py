@@ -22,7 +22,8 @@ class Outcome(NamedTuple):
     """What came back from a call, with the worker's own stamps.
 
     ``started_ns`` and ``finished_ns`` are of ``time.monotonic_ns``, which all processes of a machine share;
-    ``cpu_ns`` is the CPU time of the thread that ran the call.
+    ``cpu_ns`` is the CPU time of the thread that ran the call; ``suspended_ns`` is for how long a
+    coroutine had given its thread away.
     """
 
     result: object
@@ -30,6 +31,7 @@ class Outcome(NamedTuple):
     started_ns: int
     finished_ns: int
     cpu_ns: int
+    suspended_ns: int = 0
 
 
 class Backend(Protocol):

@@ -56,7 +56,9 @@ async def execute_on_loop(
         failure = describe(problem)
     except (Exception, SystemExit) as problem:  # noqa: BLE001  the user's outcome
         failure = describe(problem)
-    return Outcome(result, failure, started_ns, monotonic_ns(), steps.cpu_ns)
+    finished_ns = monotonic_ns()
+    suspended_ns = finished_ns - started_ns - steps.wall_ns
+    return Outcome(result, failure, started_ns, finished_ns, steps.cpu_ns, suspended_ns)
 
 
 def _is_being_cancelled() -> bool:
@@ -66,25 +68,27 @@ def _is_being_cancelled() -> bool:
 
 
 class TimedSteps:
-    """Awaits a coroutine and adds up the thread's CPU time over its steps alone (PEP 492's protocol)."""
+    """Awaits a coroutine and adds up the thread's CPU time and the wall time of its steps (PEP 492's protocol)."""
 
-    __slots__ = ("_coroutine", "cpu_ns")
+    __slots__ = ("_coroutine", "cpu_ns", "wall_ns")
 
     def __init__(self, coroutine: Coroutine[Any, Any, object]) -> None:
         self._coroutine = coroutine
         self.cpu_ns = 0
+        self.wall_ns = 0
 
     def __await__(self) -> Generator[Any, Any, object]:
         """Step the coroutine, passing on what it yields and what is sent or thrown into it."""
         step, value = self._coroutine.send, None
         while True:
-            begun_ns = thread_time_ns()
+            wall_ns, cpu_ns = monotonic_ns(), thread_time_ns()
             try:
                 yielded = step(value)
             except StopIteration as stop:
                 return stop.value
             finally:
-                self.cpu_ns += thread_time_ns() - begun_ns
+                self.cpu_ns += thread_time_ns() - cpu_ns
+                self.wall_ns += monotonic_ns() - wall_ns
             try:
                 value, step = (yield yielded), self._coroutine.send
             except GeneratorExit:

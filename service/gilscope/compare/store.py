@@ -17,7 +17,7 @@ from gilscope.errors import RunFileError
 from gilscope.flame.folded import format_folded, parse
 from gilscope.flame.speedscope import to_speedscope
 from gilscope.load.samples import read_samples
-from gilscope.model import SCHEMA, Anatomy, Evidence, Flame, Folded, Interval, Run
+from gilscope.model import SCHEMA, Anatomy, Classification, Evidence, Flame, Folded, Interval, Run
 
 RUN_FILE, REPORT_FILE = "run.json", "report.html"
 LATENCY_FOLDER, FLAMES_FOLDER = "latency", "flames"
@@ -25,17 +25,20 @@ LATENCY_FOLDER, FLAMES_FOLDER = "latency", "flames"
 
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
-    # "return" is the stage's name everywhere; only Python needs another.
-    renamed = override(rename="return")
-    converter.register_unstructure_hook(
-        Anatomy, make_dict_unstructure_fn(Anatomy, converter, return_=renamed)
-    )
-    converter.register_structure_hook(Anatomy, make_dict_structure_fn(Anatomy, converter, return_=renamed))
+    # These are the words everywhere; only Python needs others.
+    _rename(converter, Anatomy, return_="return")
+    _rename(converter, Classification, gil_class="class")
     # A named tuple's annotations are text to cattrs.
     converter.register_structure_hook(Interval, lambda value, _type: Interval(*map(float, value)))
     # For "object" itself alone: a hook registered by type would also serve all of its subclasses.
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _type: value)
     return converter
+
+
+def _rename(converter: cattrs.Converter, kind: type, **names: str) -> None:
+    renamed: dict[str, Any] = {field: override(rename=name) for field, name in names.items()}
+    converter.register_unstructure_hook(kind, make_dict_unstructure_fn(kind, converter, **renamed))
+    converter.register_structure_hook(kind, make_dict_structure_fn(kind, converter, **renamed))
 
 
 CONVERTER = _converter()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gilscope.model import ProbeSamples, Samples, WorkSamples
 from gilscope.quantiles import quantile
 
-STAGES = ("queue", "run", "cpu", "return", "total")
+STAGES = ("queue", "run", "cpu", "suspended", "return", "total")
 MAX_ERROR_TEXT = 20_000
 
 
@@ -102,7 +102,7 @@ class Recorder:
         """Return what belongs to the window from ``start_s`` up to ``end_s``, times counted from its start."""
         inside = [index for index, done in enumerate(self._work[0]) if start_s <= done < end_s]
         done_s, *others = ([column[index] for index in inside] for column in self._work)
-        latency_ms, queue_ms, run_ms, cpu_ms, return_ms, total_ms = others
+        latency_ms, queue_ms, run_ms, cpu_ms, suspended_ms, return_ms, total_ms = others
         pings = [
             (due - start_s, latency)
             for due, latency in zip(self._answered_due, self._answered_ms, strict=True)
@@ -111,7 +111,14 @@ class Recorder:
         return Samples(
             window_s=end_s - start_s,
             work=WorkSamples(
-                [done - start_s for done in done_s], latency_ms, queue_ms, run_ms, cpu_ms, return_ms, total_ms
+                [done - start_s for done in done_s],
+                latency_ms,
+                queue_ms,
+                run_ms,
+                cpu_ms,
+                suspended_ms,
+                return_ms,
+                total_ms,
             ),
             probe=ProbeSamples([due for due, _ in pings], [latency for _, latency in pings]),
         )

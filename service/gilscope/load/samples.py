@@ -14,7 +14,17 @@ from gilscope.model import ProbeSamples, Samples, WorkSamples
 _DAMAGE = (OSError, EOFError, ValueError, LookupError, StopIteration, TypeError, zlib.error, csv.Error)
 """What reading a missing, truncated or altered file may raise."""
 
-COLUMNS = ("kind", "at_s", "latency_ms", "queue_ms", "run_ms", "cpu_ms", "return_ms", "total_ms")
+COLUMNS = (
+    "kind",
+    "at_s",
+    "latency_ms",
+    "queue_ms",
+    "run_ms",
+    "cpu_ms",
+    "suspended_ms",
+    "return_ms",
+    "total_ms",
+)
 _WINDOW = "window"
 
 
@@ -43,6 +53,7 @@ def _write_rows(file: TextIO, samples: Samples) -> None:
         work.queue_ms,
         work.run_ms,
         work.cpu_ms,
+        work.suspended_ms,
         work.return_ms,
         work.total_ms,
     )

@@ -159,7 +159,8 @@ def gil_wait(facts: Facts) -> GilWaitShare | None:
     known = [trial.gil_wait_share for trial in facts.valid if trial.gil_wait_share]
     if not known:
         return None
-    return GilWaitShare(fmean(share.loop for share in known), fmean(share.worker for share in known))
+    workers = [share.worker for share in known if share.worker is not None]
+    return GilWaitShare(fmean(share.loop for share in known), fmean(workers) if workers else None)
 
 
 def mean_of(facts: Facts, figure: Callable[[Trial], float | None]) -> float | None:

@@ -23,11 +23,15 @@ MAX_KEPT_ARGUMENTS = 64
 
 
 class Stages(NamedTuple):
-    """A request's stages in milliseconds; ``queue``, ``run`` and ``return_`` lie within ``total``."""
+    """A request's stages in milliseconds.
+
+    ``queue``, ``run`` and ``return_`` lie within ``total``, ``cpu`` and ``suspended`` within ``run``.
+    """
 
     queue: float
     run: float
     cpu: float
+    suspended: float
     return_: float
     total: float
 
@@ -38,13 +42,16 @@ class Stages(NamedTuple):
             (outcome.started_ns - submitted_ns) / 1e6,
             (outcome.finished_ns - outcome.started_ns) / 1e6,
             outcome.cpu_ns / 1e6,
+            outcome.suspended_ns / 1e6,
             (returned_ns - outcome.finished_ns) / 1e6,
             (returned_ns - accepted_ns) / 1e6,
         )
 
 
-JSON_TIMING = '{"queue": %.4f, "run": %.4f, "cpu": %.4f, "return": %.4f, "total": %.4f}'
-SERVER_TIMING = "queue;dur=%.4f, run;dur=%.4f, cpu;dur=%.4f, return;dur=%.4f, total;dur=%.4f"
+JSON_TIMING = '{"queue": %.4f, "run": %.4f, "cpu": %.4f, "suspended": %.4f, "return": %.4f, "total": %.4f}'
+SERVER_TIMING = (
+    "queue;dur=%.4f, run;dur=%.4f, cpu;dur=%.4f, suspended;dur=%.4f, return;dur=%.4f, total;dur=%.4f"
+)
 """A ``Server-Timing`` header (W3C): durations in milliseconds, here to a tenth of a microsecond."""
 
 _encode = json.JSONEncoder().encode
