@@ -6,13 +6,17 @@ Only the *dynamic* symbol table is read: the loader needs it, so ``strip`` leave
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.hash import GNUHashSection
 from elftools.elf.sections import Symbol, SymbolTableSection
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,22 @@ class Defined:
     load_base: int
 
 
-@functools.lru_cache(maxsize=256)
+def _remembering(read: Callable[[Path, str], T]) -> Callable[[Path, str], T]:
+    """Remember answers by file and not by path: a process's files have another path in each process."""
+    answers: dict[tuple[int, int, int, int, str], T] = {}
+
+    @functools.wraps(read)
+    def remembered(path: Path, name: str) -> T:
+        file = path.stat()
+        key = (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, name)
+        if key not in answers:
+            answers[key] = read(path, name)
+        return answers[key]
+
+    return remembered
+
+
+@_remembering
 def find_definition(path: Path, name: str) -> Defined | None:
     """Return where a file defines ``name``, or None where it does not, or is no ELF file.
 
@@ -37,17 +56,16 @@ def find_definition(path: Path, name: str) -> Defined | None:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        found = _find(file, name, defined=True)
-        if found is None:
+        elf = _open(file)
+        symbol = elf and _look_up(elf, name)
+        if not elf or not symbol or symbol["st_shndx"] == "SHN_UNDEF":
             return None
-        elf = ELFFile(file)
-        first = next(segment for segment in elf.iter_segments("PT_LOAD"))
+        first = next(elf.iter_segments("PT_LOAD"))
         base = first["p_vaddr"] - first["p_offset"]
-        entry = found.entry
-        return Defined(entry["st_value"], entry["st_size"], elf["e_type"] == "ET_DYN", base)
+        return Defined(symbol["st_value"], symbol["st_size"], elf["e_type"] == "ET_DYN", base)
 
 
-@functools.lru_cache(maxsize=1024)
+@_remembering
 def refers_to(path: Path, name: str) -> bool:
     """Whether a file uses ``name`` from another one, as an extension module uses Python's C API.
 
@@ -55,17 +73,25 @@ def refers_to(path: Path, name: str) -> bool:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        return _find(file, name, defined=False) is not None
+        elf = _open(file)
+        return any(symbol["st_shndx"] == "SHN_UNDEF" for symbol in _scan(elf, name)) if elf else False
 
 
-def _find(file: BinaryIO, name: str, *, defined: bool) -> Symbol | None:
+def _open(file: BinaryIO) -> ELFFile | None:
     try:
-        table = ELFFile(file).get_section_by_name(".dynsym")
+        return ELFFile(file)
     except ELFError:
         return None
-    if not isinstance(table, SymbolTableSection):
-        return None
-    for symbol in table.get_symbol_by_name(name) or ():
-        if (symbol["st_shndx"] != "SHN_UNDEF") is defined:
-            return symbol
-    return None
+
+
+def _look_up(elf: ELFFile, name: str) -> Symbol | None:
+    """Find a symbol by its hash: a Python has ten thousand of them."""
+    table = elf.get_section_by_name(".gnu.hash")
+    if isinstance(table, GNUHashSection):
+        return table.get_symbol(name)
+    return next(iter(_scan(elf, name)), None)
+
+
+def _scan(elf: ELFFile, name: str) -> list[Symbol]:
+    table = elf.get_section_by_name(".dynsym")
+    return (table.get_symbol_by_name(name) or []) if isinstance(table, SymbolTableSection) else []

@@ -1,0 +1,74 @@
+"""The lens's own process: what it measures must not share a GIL with it.
+
+``python -m gilscope.lens.process`` reads orders from standard input, a JSON object per line, and answers each with
+one: ``{"watch": PID}`` with ``{"python": "3.13.0"}``, and then ``{"seconds": S}`` with a :class:`Window`. Where it
+cannot, the answer is ``{"error", "remedy"}``. It ends when its input does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+import cattrs
+
+from gilscope.errors import LensError
+from gilscope.lens.readings import Window, by_role
+from gilscope.lens.sampler import Sampler
+from gilscope.lens.watch import Watch
+
+
+class Observer:
+    """Watches one process at a time."""
+
+    def __init__(self) -> None:
+        self._watch: Watch | None = None
+
+    def obey(self, order: Mapping[str, object]) -> dict[str, object]:
+        """Carry out one order and return the answer."""
+        try:
+            if "watch" in order:
+                return self._begin(int(str(order["watch"])))
+            return self._observe(float(str(order["seconds"])))
+        except LensError as problem:
+            return {"error": problem.message, "remedy": problem.remedy}
+
+    def _begin(self, pid: int) -> dict[str, object]:
+        self.close()
+        self._watch = Watch(pid, family=True)
+        return {"python": self._watch.python}
+
+    def _observe(self, seconds: float) -> dict[str, object]:
+        assert self._watch is not None
+        self._watch.restart()
+        begun, cpu_s = time.monotonic(), time.process_time()
+        looks = Sampler(self._watch).run(seconds)
+        elapsed_s = time.monotonic() - begun
+        cpu_share = (time.process_time() - cpu_s) / elapsed_s
+        window = Window(elapsed_s, looks, cpu_share, by_role(self._watch.threads()))
+        answer: dict[str, object] = cattrs.unstructure(window)
+        return answer
+
+    def close(self) -> None:
+        """Give up watching."""
+        if self._watch is not None:
+            self._watch.close()
+
+
+def main() -> None:
+    """Obey orders until there are no more."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    observer = Observer()
+    try:
+        for line in sys.stdin:
+            os.write(answers, json.dumps(observer.obey(json.loads(line))).encode() + b"\n")
+    finally:
+        observer.close()
+
+
+if __name__ == "__main__":
+    main()
