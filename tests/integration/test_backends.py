@@ -60,7 +60,7 @@ def pool_name(request: pytest.FixtureRequest) -> BackendName:
 async def running(
     name: BackendName, workloads: Sequence[Workload] = (), workers: int = 1
 ) -> AsyncIterator[Backend]:
-    backend = BACKENDS[name].create(workers)
+    backend = BACKENDS[name].create(workers, None)
     try:
         await backend.start(workloads)
         yield backend
@@ -398,7 +398,7 @@ async def test_a_worker_that_dies_at_import_fails_the_start(tmp_path: Path) -> N
     path.write_text(
         "import multiprocessing, os\nif multiprocessing.parent_process(): os._exit(3)\ndef work(): ...\n"
     )
-    backend = BACKENDS[PROCESSES].create(1)
+    backend = BACKENDS[PROCESSES].create(1, None)
     try:
         with pytest.raises(BackendFailedError, match="a worker died while it started"):
             await backend.start([resolve(f"{path}:work", {})])
@@ -410,7 +410,7 @@ async def test_what_has_not_begun_is_dropped_at_the_stop(functions: Path) -> Non
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)  # noqa: FBT003
         waits = own(functions, "wait_for", host='"127.0.0.1"', port=str(server.getsockname()[1]))
-        backend = BACKENDS[THREADS].create(1)
+        backend = BACKENDS[THREADS].create(1, None)
         await backend.start([])
         first, second = (asyncio.create_task(call(backend, waits)) for _ in range(2))
         connection, _ = await asyncio.get_running_loop().sock_accept(server)

@@ -34,7 +34,7 @@ def test_a_python_that_is_too_old_for_interpreters_says_so(monkeypatch: pytest.M
     with pytest.raises(
         BackendUnavailableError, match=r"the interpreters backend needs Python 3\.14 or newer"
     ):
-        interpreters.create(1)
+        interpreters.create(1, None)
 
 
 def test_a_newer_python_without_interpreters_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

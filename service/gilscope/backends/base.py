@@ -72,12 +72,13 @@ class Backend(Protocol):
 class BackendSpec:
     """One row of the table of backends.
 
+    ``create`` takes the number of workers and the id of a process that may observe them, if there is one.
     ``unavailable`` returns why the backend cannot run on this Python, or None. ``default_workers`` says how
     many workers a pool gets where nothing was asked for.
     """
 
     name: BackendName
     summary: str
-    create: Callable[[int], Backend]
+    create: Callable[[int, int | None], Backend]
     default_workers: Callable[[], int]
     unavailable: Callable[[], str | None]

@@ -35,7 +35,7 @@ class EventLoopBackend:
 SPEC = BackendSpec(
     name=BackendName.ASYNCIO,
     summary="on the event loop itself",
-    create=lambda _workers: EventLoopBackend(),
+    create=lambda _workers, _observer: EventLoopBackend(),
     default_workers=lambda: 1,
     unavailable=lambda: None,
 )

@@ -9,6 +9,8 @@ from time import monotonic_ns, thread_time_ns
 from typing import TYPE_CHECKING, Any, cast
 
 from gilscope.backends.base import Failure, Outcome
+from gilscope.model import ThreadRole
+from gilscope.observed import INSIDE, OUTSIDE, Mark, let_in, mark_thread
 from gilscope.workloads.importing import load
 from gilscope.workloads.keeping import worker_local
 
@@ -18,16 +20,33 @@ if TYPE_CHECKING:
 _local = worker_local()
 
 
+def prepare_thread(role: ThreadRole, observer: int | None = None) -> None:
+    """Give the calling thread its mark, and let ``observer`` (a process id) watch this process."""
+    _local.mark = mark_thread(role)
+    if observer is not None:
+        let_in(observer)
+
+
+def _own_mark() -> Mark:
+    """Return the thread's mark; one that nobody sees where the thread was never prepared."""
+    try:
+        return _local.mark  # type: ignore[no-any-return]
+    except AttributeError:
+        mark = _local.mark = bytearray(1)
+        return mark
+
+
 def execute(
     function: FunctionRef,
     arguments: Mapping[str, object],
     is_async: bool = False,  # noqa: FBT001, FBT002  executors pass by position
 ) -> Outcome:
     """Call ``function`` in this thread; a coroutine function gets an event loop that this thread keeps."""
-    call = load(function)
+    call, mark = load(function), _own_mark()
+    result, failure = None, None
+    mark[0] = INSIDE
     cpu_ns = thread_time_ns()
     started_ns = monotonic_ns()
-    result, failure = None, None
     try:
         returned = call(**arguments)
         if is_async:
@@ -36,7 +55,9 @@ def execute(
     except (Exception, SystemExit, asyncio.CancelledError) as problem:  # noqa: BLE001  the user's outcome
         failure = describe(problem)
     finished_ns = monotonic_ns()
-    return Outcome(result, failure, started_ns, finished_ns, thread_time_ns() - cpu_ns)
+    cpu_ns = thread_time_ns() - cpu_ns
+    mark[0] = OUTSIDE
+    return Outcome(result, failure, started_ns, finished_ns, cpu_ns)
 
 
 async def execute_on_loop(
@@ -70,10 +91,11 @@ def _is_being_cancelled() -> bool:
 class TimedSteps:
     """Awaits a coroutine and adds up the thread's CPU time and the wall time of its steps (PEP 492's protocol)."""
 
-    __slots__ = ("_coroutine", "cpu_ns", "wall_ns")
+    __slots__ = ("_coroutine", "_mark", "cpu_ns", "wall_ns")
 
     def __init__(self, coroutine: Coroutine[Any, Any, object]) -> None:
         self._coroutine = coroutine
+        self._mark = _own_mark()
         self.cpu_ns = 0
         self.wall_ns = 0
 
@@ -81,6 +103,7 @@ class TimedSteps:
         """Step the coroutine, passing on what it yields and what is sent or thrown into it."""
         step, value = self._coroutine.send, None
         while True:
+            self._mark[0] = INSIDE
             wall_ns, cpu_ns = monotonic_ns(), thread_time_ns()
             try:
                 yielded = step(value)
@@ -89,6 +112,7 @@ class TimedSteps:
             finally:
                 self.cpu_ns += thread_time_ns() - cpu_ns
                 self.wall_ns += monotonic_ns() - wall_ns
+                self._mark[0] = OUTSIDE
             try:
                 value, step = (yield yielded), self._coroutine.send
             except GeneratorExit:

@@ -8,9 +8,10 @@ import platform
 import sys
 
 from gilscope.backends.base import BackendSpec
+from gilscope.backends.execution import prepare_thread
 from gilscope.backends.pool import PoolBackend
 from gilscope.errors import BackendUnavailableError
-from gilscope.model import BackendName
+from gilscope.model import BackendName, ThreadRole
 
 THREAD_NAME_PREFIX = "gilscope-interpreters"
 _MODULE = "concurrent.futures.interpreter"  # new in Python 3.14
@@ -28,7 +29,7 @@ def unavailable() -> str | None:
     return None
 
 
-def create(workers: int) -> PoolBackend:
+def create(workers: int, _observer: int | None) -> PoolBackend:
     """Return a backend of ``workers`` subinterpreters, not yet started.
 
     Raises:
@@ -38,7 +39,9 @@ def create(workers: int) -> PoolBackend:
     if reason is not None:
         raise BackendUnavailableError(f"the interpreters backend {reason}")
     executor = importlib.import_module(_MODULE).InterpreterPoolExecutor
-    return PoolBackend(lambda: executor(workers, THREAD_NAME_PREFIX), workers)
+    return PoolBackend(
+        lambda: executor(workers, THREAD_NAME_PREFIX, prepare_thread, (ThreadRole.WORKER,)), workers
+    )
 
 
 SPEC = BackendSpec(

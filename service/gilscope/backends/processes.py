@@ -15,8 +15,9 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 
 from gilscope.backends.base import BackendSpec
+from gilscope.backends.execution import prepare_thread
 from gilscope.backends.pool import PoolBackend
-from gilscope.model import BackendName
+from gilscope.model import BackendName, ThreadRole
 
 PRELOADED = ["gilscope.backends.pool"]
 
@@ -26,14 +27,15 @@ def start_method() -> str:
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def prepare_worker() -> None:
+def prepare_worker(observer: int | None) -> None:
     """Leave Ctrl-C to the service, which a terminal sends it to as well, and end when the service ends.
 
-    A worker whose service was killed would otherwise wait for work for ever: the other workers keep its
+    ``observer`` is the id of a process that may watch this one. A worker whose service was killed would otherwise wait for work for ever: the other workers keep its
     queue open.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_service, name="gilscope-lifeline", daemon=True).start()
+    prepare_thread(ThreadRole.WORKER, observer)
 
 
 def _end_with_service() -> None:
@@ -43,13 +45,16 @@ def _end_with_service() -> None:
     os._exit(1)
 
 
-def create(workers: int) -> PoolBackend:
+def create(workers: int, observer: int | None) -> PoolBackend:
     """Return a backend of ``workers`` processes, not yet started."""
     context = multiprocessing.get_context(start_method())
     if start_method() == "forkserver":
         context.set_forkserver_preload(PRELOADED)
     return PoolBackend(
-        lambda: ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker), workers
+        lambda: ProcessPoolExecutor(
+            workers, mp_context=context, initializer=prepare_worker, initargs=(observer,)
+        ),
+        workers,
     )
 
 

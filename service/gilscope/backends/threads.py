@@ -6,8 +6,9 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from gilscope.backends.base import BackendSpec
+from gilscope.backends.execution import prepare_thread
 from gilscope.backends.pool import PoolBackend
-from gilscope.model import BackendName
+from gilscope.model import BackendName, ThreadRole
 
 THREAD_NAME_PREFIX = "gilscope-threads"
 
@@ -17,9 +18,11 @@ def default_workers() -> int:
     return min(32, (os.cpu_count() or 1) + 4)
 
 
-def create(workers: int) -> PoolBackend:
+def create(workers: int, _observer: int | None) -> PoolBackend:
     """Return a backend of ``workers`` threads, not yet started."""
-    return PoolBackend(lambda: ThreadPoolExecutor(workers, THREAD_NAME_PREFIX), workers)
+    return PoolBackend(
+        lambda: ThreadPoolExecutor(workers, THREAD_NAME_PREFIX, prepare_thread, (ThreadRole.WORKER,)), workers
+    )
 
 
 SPEC = BackendSpec(

@@ -64,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     _require_distinct([workload.name for workload in workloads])
     chosen = options.backends or available()
     _require_available(chosen)
-    config = ServiceConfig(workloads, chosen, options.pool_size, options.upstream)
+    # Whoever holds our lifeline started us, and watches us under load.
+    observer = os.getppid() if options.lifeline else None
+    config = ServiceConfig(workloads, chosen, options.pool_size, options.upstream, observer)
     address = Address(options.host, options.port, options.metrics_port)
 
     def announce(line: dict[str, object]) -> None:

@@ -54,7 +54,7 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         surroundings = await _surroundings(service.config, stack)
         for name, workers in service.config.workers().items():
-            backend = BACKENDS[name].create(workers)
+            backend = BACKENDS[name].create(workers, service.config.observer)
             stack.push_async_callback(backend.stop)
             await backend.start(service.config.workloads)
             service.backends[name] = backend

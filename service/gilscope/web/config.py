@@ -16,12 +16,14 @@ class ServiceConfig:
 
     ``pool_size`` is the number of workers of each pool, None for each backend's default. ``upstream_url``
     names an upstream that runs already; where it is None and a workload needs one, the service starts it.
+    ``observer`` is the id of a process that, with its children, may watch the service's processes.
     """
 
     workloads: tuple[Workload, ...]
     backends: tuple[BackendName, ...]
     pool_size: int | None = None
     upstream_url: str | None = None
+    observer: int | None = None
 
     def workers(self) -> Mapping[BackendName, int]:
         """Return how many workers each backend gets."""

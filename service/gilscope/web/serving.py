@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from gilscope.backends.execution import prepare_thread
 from gilscope.errors import ServiceError, UsageError
+from gilscope.model import ThreadRole
 from gilscope.web.app import create_app
 from gilscope.web.config import ServiceConfig
 from gilscope.web.metrics import ServiceMetrics
@@ -45,6 +47,7 @@ async def serve(
         UsageError: host or port cannot be listened on.
         BackendFailedError: a pool did not come up.
     """
+    prepare_thread(ThreadRole.LOOP, config.observer)
     metrics = ServiceMetrics()
     app = create_app(config, metrics)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
