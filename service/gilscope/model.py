@@ -133,7 +133,7 @@ class Plan:
     """What was asked for; with ``seed`` it fixes the order of every trial.
 
     ``pool_size`` is None where each pool takes its own default; ``profile_seconds`` is 0 where no profiles
-    were asked for. ``python`` is the interpreter that the service ran on; ``given`` holds the
+    were asked for, ``lens`` says whether GIL wait was to be measured. ``python`` is the interpreter that the service ran on; ``given`` holds the
     arguments as they were typed, ``app_dir`` the folder that was put on the import path.
     """
 
@@ -147,6 +147,7 @@ class Plan:
     python: str
     given: Mapping[str, str] = field(default_factory=dict)
     app_dir: str | None = None
+    lens: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +252,15 @@ class StateSeconds:
 
 @dataclass(frozen=True, slots=True)
 class LensReading:
-    """What the lens saw in a window of ``seconds``: each role's threads, summed. ``samples`` counts its looks."""
+    """What the lens saw in a window of ``seconds``: each role's threads, summed.
+
+    ``samples`` counts its looks; ``cpu_share`` is how busy it was itself, as a share of one core.
+    """
 
     seconds: float
     samples: int
     roles: Mapping[ThreadRole, StateSeconds]
+    cpu_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,23 +25,30 @@ from gilscope.compare.service import ServiceOptions
 from gilscope.compare.store import RunFolder
 from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner, blindness
 from gilscope.compare.watching import Phase
-from gilscope.errors import CaptureError, LoadError, ServiceError
+from gilscope.errors import CaptureError, LensError, LoadError, ServiceError
 from gilscope.flame.pyspy import Capture
+from gilscope.lens.control import Lens
+from gilscope.lens.ledger import NOTHING, Span
+from gilscope.lens.readings import Window
 from gilscope.load.control import Generator
 from gilscope.load.orders import Measured, Order, Tally
 from gilscope.load.samples import write_samples
 from gilscope.model import (
+    Anatomy,
     BackendName,
     Caution,
     Flame,
     FlameKind,
     Folded,
     GeneratorLoad,
+    GilWaitShare,
     Plan,
     ProbeSamples,
     Run,
     Samples,
+    StateSeconds,
     Target,
+    ThreadRole,
     Trial,
     Verdict,
     WorkSamples,
@@ -168,7 +175,7 @@ def set_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetStage:
         monkeypatch.setattr(
             experiment,
             "TrialRunner",
-            lambda setting, generator, enters: FakeRunner(setting, generator, enters, **conduct),  # type: ignore[arg-type]
+            lambda setting, generator, _lens, enters: FakeRunner(setting, generator, enters, **conduct),  # type: ignore[arg-type]
         )
         clock = count(100.0)
         monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: next(clock)))
@@ -310,6 +317,29 @@ class FakeLoad:
         self.events.append("load down")
 
 
+class FakeLens:
+    """A lens that writes down what it is asked, and can fail at any of it."""
+
+    def __init__(self, events: list[str], failing_at: str | None) -> None:
+        self.events = events
+        self._failing_at = failing_at
+
+    def _do(self, what: str) -> None:
+        if what.startswith(self._failing_at or "-"):
+            raise LensError("no right to watch", remedy="sudo")
+        self.events.append(f"lens: {what}")
+
+    def watch(self, pid: int) -> None:
+        self._do(f"watch {pid}")
+
+    def open_window(self, seconds: float) -> None:
+        self._do(f"open {seconds:g} s")
+
+    def window(self) -> Window:
+        self._do("window")
+        return WINDOW
+
+
 @dataclass
 class Trying:
     runner: TrialRunner
@@ -322,6 +352,9 @@ class Trying:
 
 
 Try = Callable[..., Trying]
+LOOP = Span(StateSeconds(0.5, 0.25, 3.0, 0.25, 0.4), NOTHING)
+WORKERS = Span(StateSeconds(3.2, 0.2, 1.6, 3.0, 3.0), StateSeconds(3.0, 0.25, 1.5, 0.25))
+WINDOW = Window(4.0, 800, 0.02, {ThreadRole.LOOP: LOOP, ThreadRole.WORKER: WORKERS})
 MEASURED = Measured(SAMPLES, Tally(0, None, 1, 1, GeneratorLoad(0.1, 0.0, 0.3)))
 
 
@@ -333,8 +366,10 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
         capture: Exception | None = None,
         service: Exception | None = None,
         death: Exception | None = None,
+        lens_fails_at: str | None = None,
     ) -> Trying:
         events: list[str] = []
+        lens = cast("Lens", FakeLens(events, lens_fails_at)) if plan.lens else None
         load = FakeLoad(events, measured)
         options: list[ServiceOptions] = []
         cpu = iter((10.0, 13.0))
@@ -378,7 +413,7 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
         monkeypatch.setattr(metering, "stolen_seconds", lambda: next(stolen))
         setting = Setting(plan, "python3.14", None, RunFolder(tmp_path))
         runner = TrialRunner(
-            setting, cast("Generator", load), lambda _slot, phase: events.append(f"[{phase}]")
+            setting, cast("Generator", load), lens, lambda _slot, phase: events.append(f"[{phase}]")
         )
         return Trying(runner, events, load, options)
 
@@ -389,8 +424,8 @@ def test_a_trial_goes_through_its_phases_and_is_profiled_under_load_after_the_wi
     tried = trying()
     outcome = tried.run(last=True)
     assert tried.events == [
-        "[starting]", "prepare", "service up", "[warm-up]", "load up", "[measuring]", "[profiling]", "capture",
-        "[stopping]", "load down", "service down",
+        "[starting]", "prepare", "service up", "lens: watch 4711", "[warm-up]", "load up", "lens: open 4 s",
+        "[measuring]", "lens: window", "[profiling]", "capture", "[stopping]", "load down", "service down",
     ]  # fmt: skip
     assert [capture.kind for capture in outcome.captures] == [FlameKind.HOLDING, FlameKind.WALL]
     assert tried.runner.stopwatch.load_s > 0
@@ -405,6 +440,32 @@ def test_a_trials_figures_come_from_what_was_measured(trying: Try) -> None:
     assert found.steal_share == 0.25 / 2, "of both cores' time"
     assert found.memory_mb == 64.0
     assert found.samples == "latency/one-threads-1.csv.gz"
+
+
+def test_the_lens_splits_the_run_and_says_who_waited(trying: Try) -> None:
+    found = trying().run().trial
+    assert found.anatomy_ms == Anatomy(1.0, 2.0, 5.0, 3.0, 1.0, gil_wait=1.5, runqueue=0.25, blocked=0.25)
+    assert found.gil_wait_share == GilWaitShare(loop=0.75, worker=0.2)
+    assert found.lens == WINDOW.reading()
+
+
+@pytest.mark.parametrize("fails_at", ["watch", "open", "window"])
+def test_a_trial_goes_on_without_the_lens_and_says_so(trying: Try, fails_at: str) -> None:
+    tried = trying(lens_fails_at=fails_at)
+    found = tried.run().trial
+    assert (found.valid, found.requests) == (True, 40)
+    assert (found.lens, found.gil_wait_share) == (None, None)
+    assert found.anatomy_ms is not None
+    assert found.anatomy_ms.gil_wait is None
+    assert found.warnings[-1] == Caution("no-lens", "GIL wait was not measured: no right to watch", "sudo")
+
+
+def test_nobody_watches_where_no_lens_was_wanted(trying: Try) -> None:
+    tried = trying(replace(PLAN, lens=False))
+    found = tried.run().trial
+    assert found.lens is None
+    assert "no-lens" not in [caution.code for caution in found.warnings]
+    assert not [event for event in tried.events if event.startswith("lens")]
 
 
 def test_the_order_is_that_of_the_plan(trying: Try, tmp_path: Path) -> None:

@@ -10,16 +10,21 @@ from hypothesis import strategies as st
 from gilscope.compare.figures import FEW_REQUESTS, anatomy_of, failed_trial, trial_of
 from gilscope.compare.metering import Usage
 from gilscope.compare.plan import Slot
+from gilscope.lens.ledger import NOTHING, Span
+from gilscope.lens.readings import Window
 from gilscope.load.orders import Measured, Tally
 from gilscope.model import (
     Anatomy,
     BackendName,
     GeneratorLoad,
+    GilWaitShare,
     Latency,
     ProbeLatency,
     ProbeSamples,
     Samples,
+    StateSeconds,
     Target,
+    ThreadRole,
     Trial,
     WorkSamples,
 )
@@ -44,8 +49,9 @@ def measured(requests: int = 100, errors: int = 0, due: int = 50, answered: int 
     return Measured(samples, Tally(errors, "boom" if errors else None, due, answered, AT_EASE))
 
 
-def trial_from(given: Measured, steal_share: float = 0.0) -> Trial:
-    return trial_of(SLOT, LOAD, "3.14.0", given, Usage(1.5, 64.0, steal_share), "latency/primes.csv.gz")
+def trial_from(given: Measured, steal_share: float = 0.0, window: Window | None = None) -> Trial:
+    usage = Usage(1.5, 64.0, steal_share)
+    return trial_of(SLOT, LOAD, given, usage, window, python="3.14.0", samples="latency/primes.csv.gz")
 
 
 def codes(trial: Trial) -> list[str]:
@@ -58,15 +64,62 @@ def test_the_anatomy_adds_up_to_the_mean_latency(rows: list[tuple[float, float, 
     outside, queue, run, back = ([row[index] for row in rows] for index in range(4))
     latency = [sum(row) for row in rows]
     work = WorkSamples(latency, latency, queue, run, run, [0.0] * len(rows), back, latency)
-    anatomy = anatomy_of(work)
+    anatomy = anatomy_of(work, None)
     assert anatomy is not None
     total = anatomy.outside + anatomy.queue + anatomy.run + anatomy.return_
     assert total == pytest.approx(sum(latency) / len(rows))
     assert anatomy.outside == pytest.approx(sum(outside) / len(rows), abs=1e-6)
 
 
+inside_state = st.floats(0, 1e3)
+
+
+@settings(deadline=None)
+@given(st.tuples(inside_state, inside_state, inside_state, inside_state), stage, stage)
+def test_the_parts_of_run_and_the_unexplained_rest_add_up(
+    states: tuple[float, ...], run: float, cpu: float
+) -> None:
+    anatomy = anatomy_of(replace(work_of(3), run_ms=[run] * 3, cpu_ms=[cpu] * 3), StateSeconds(*states))
+    assert anatomy is not None
+    assert anatomy.unexplained is not None
+    parts = (anatomy.gil_wait or 0.0) + (anatomy.runqueue or 0.0) + (anatomy.blocked or 0.0)
+    assert anatomy.cpu + parts + anatomy.unexplained == pytest.approx(anatomy.run, abs=1e-6)
+    assert anatomy.mean == pytest.approx(10.0)
+
+
+def test_nothing_is_left_unexplained_where_both_clocks_agree() -> None:
+    # 3 of 5 ms on a CPU by the stamps, 60 % of the time on one by the lens.
+    anatomy = anatomy_of(work_of(4), StateSeconds(6.0, 1.0, 2.0, 1.0))
+    assert anatomy is not None
+    assert (anatomy.gil_wait, anatomy.runqueue, anatomy.blocked) == (1.0, 0.5, 0.5)
+    assert anatomy.unexplained == pytest.approx(0.0)
+
+
+def test_a_suspended_coroutine_counts_as_blocked() -> None:
+    work = replace(work_of(2), suspended_ms=[1.0] * 2)
+    anatomy = anatomy_of(work, StateSeconds(3.0, 0.0, 1.0, 0.0))
+    assert anatomy is not None
+    assert (anatomy.gil_wait, anatomy.blocked, anatomy.unexplained) == (1.0, 1.0, 0.0)
+
+
+def test_what_the_lens_did_not_see_inside_stays_unexplained() -> None:
+    anatomy = anatomy_of(work_of(2), NOTHING)
+    assert anatomy is not None
+    assert (anatomy.gil_wait, anatomy.runqueue, anatomy.blocked, anatomy.unexplained) == (0.0, 0.0, 0.0, 2.0)
+
+
+def test_the_shares_of_gil_wait_are_of_each_roles_wall_time() -> None:
+    loop, workers = StateSeconds(0.5, 0.0, 1.5, 0.0), StateSeconds(1.0, 0.0, 1.0, 6.0)
+    roles = {ThreadRole.LOOP: Span(loop, NOTHING), ThreadRole.WORKER: Span(workers, NOTHING)}
+    trial = trial_from(measured(), window=Window(2.0, 400, 0.02, roles))
+    assert trial.gil_wait_share == GilWaitShare(loop=0.75, worker=0.125)
+    alone = trial_from(measured(), window=Window(2.0, 400, 0.02, {ThreadRole.LOOP: roles[ThreadRole.LOOP]}))
+    assert alone.gil_wait_share == GilWaitShare(loop=0.75, worker=None)
+    assert trial_from(measured(), window=Window(2.0, 400, 0.02, {})).gil_wait_share is None
+
+
 def test_without_requests_there_is_no_anatomy() -> None:
-    assert anatomy_of(work_of(0)) is None
+    assert anatomy_of(work_of(0), None) is None
 
 
 def test_a_trials_figures_follow_from_its_samples() -> None:

@@ -98,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ThreadPoolExecutor's default for threads)",
     )
     parser.add_argument("--no-profiles", action="store_true", help="take no flame graphs")
+    parser.add_argument("--no-lens", action="store_true", help="do not measure GIL wait")
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), metavar="N", help="fixes the order of the trials")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default: profiles/<time>-<name>)"
@@ -171,6 +172,7 @@ def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         app_dir=options.app_dir,
         profile_seconds=0.0 if options.no_profiles else float(preset.profile_s),
         python=_shown(sys.executable),
+        lens=not options.no_lens,
     )
 
 

@@ -12,6 +12,7 @@ from gilscope.compare.store import FLAMES_FOLDER, file_name
 from gilscope.compare.trial import Outcome, Setting, TrialRunner, blindness
 from gilscope.compare.watching import Watcher
 from gilscope.flame.pyspy import Capture
+from gilscope.lens.control import Lens
 from gilscope.load.control import Generator
 from gilscope.model import Evidence, Flame, Folded, Run, Samples, Target, Timing, Trial, Verdict
 
@@ -39,10 +40,12 @@ class Experiment:
         Raises:
             RunFileError: something could not be saved.
         """
-        generator = Generator()
-        runner = TrialRunner(self._setting, generator, self._watcher.enters)
+        generator, lens = Generator(), Lens()
+        wanted = lens if self._setting.plan.lens else None
+        runner = TrialRunner(self._setting, generator, wanted, self._watcher.enters)
         with ExitStack() as stack:
             stack.callback(generator.stop)
+            stack.callback(lens.stop)
             slots = list(schedule(self._setting.plan))
             for slot, following in zip(slots, [*slots[1:], None], strict=True):
                 self._watcher.begins(slot)

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from gilscope.compare.metering import Usage
 from gilscope.compare.plan import Slot
+from gilscope.lens.readings import Window
 from gilscope.load.judging import judge_generator
 from gilscope.load.orders import Measured
-from gilscope.model import Anatomy, Caution, Load, Trial, WorkSamples
+from gilscope.model import (
+    Anatomy,
+    Caution,
+    GilWaitShare,
+    Load,
+    StateSeconds,
+    ThreadRole,
+    Trial,
+    WorkSamples,
+)
 from gilscope.quantiles import summarize_latency, summarize_probe
 
 MAX_ERROR_SHARE = 0.05
@@ -21,22 +32,57 @@ MAX_STEAL_SHARE = 0.05
 """Other machines' work on the same host: more than this, and trials differ for reasons of their own."""
 
 
-def anatomy_of(work: WorkSamples) -> Anatomy | None:
-    """Split the mean request; None where there was none."""
+def anatomy_of(work: WorkSamples, inside: StateSeconds | None) -> Anatomy | None:
+    """Split the mean request; None where there was none.
+
+    ``inside`` is how the service's threads spent their time inside the function, None where no lens watched.
+    """
     if not work.latency_ms:
         return None
     queue, run, back = fmean(work.queue_ms), fmean(work.run_ms), fmean(work.return_ms)
-    return Anatomy(
+    stamped = Anatomy(
         outside=fmean(work.latency_ms) - queue - run - back,
         queue=queue,
         run=run,
         cpu=fmean(work.cpu_ms),
         return_=back,
     )
+    return stamped if inside is None else _split(stamped, fmean(work.suspended_ms), inside)
 
 
-def trial_of(slot: Slot, load: Load, python: str, measured: Measured, usage: Usage, samples: str) -> Trial:
-    """Put a trial together from what was measured."""
+def _split(stamped: Anatomy, suspended_ms: float, inside: StateSeconds) -> Anatomy:
+    """Share out a call's time on its thread as the lens saw all threads spend theirs inside the function.
+
+    As shares, because the calls that the window cuts off at its ends are in the lens's seconds and not in the stamps.
+    """
+    ms_per_s = (stamped.run - suspended_ms) / inside.wall_s if inside.wall_s else 0.0
+    return replace(
+        stamped,
+        gil_wait=inside.gil_wait_s * ms_per_s,
+        runqueue=inside.runqueue_s * ms_per_s,
+        blocked=suspended_ms + inside.blocked_s * ms_per_s,
+    )
+
+
+def gil_wait_share(window: Window) -> GilWaitShare | None:
+    """Return the shares of wall time spent waiting for the GIL; None where the loop was not seen."""
+    loop, worker = window.roles.get(ThreadRole.LOOP), window.roles.get(ThreadRole.WORKER)
+    if loop is None:
+        return None
+    return GilWaitShare(loop.all.gil_wait_share, worker.all.gil_wait_share if worker else None)
+
+
+def trial_of(
+    slot: Slot,
+    load: Load,
+    measured: Measured,
+    usage: Usage,
+    window: Window | None,
+    *,
+    python: str,
+    samples: str,
+) -> Trial:
+    """Put a trial together from what was measured; ``window`` is what the lens saw of it."""
     work = measured.samples.work
     latency = summarize_latency(work.latency_ms)
     invalid = list(_disqualifications(len(work.done_s), measured.tally.errors))
@@ -52,8 +98,8 @@ def trial_of(slot: Slot, load: Load, python: str, measured: Measured, usage: Usa
         throughput_rps=len(work.done_s) / measured.samples.window_s,
         latency_ms=latency,
         probe_latency_ms=summarize_probe(measured.samples.probe.latency_ms),
-        anatomy_ms=anatomy_of(work),
-        gil_wait_share=None,
+        anatomy_ms=anatomy_of(work, window.inside() if window else None),
+        gil_wait_share=gil_wait_share(window) if window else None,
         cpu_cores=usage.cpu_cores,
         memory_mb=usage.memory_mb,
         probes_due=measured.tally.probes_due,
@@ -64,6 +110,7 @@ def trial_of(slot: Slot, load: Load, python: str, measured: Measured, usage: Usa
         warnings=(*invalid, *cautions),
         valid=not invalid,
         steal_share=usage.steal_share,
+        lens=window.reading() if window else None,
     )
 
 

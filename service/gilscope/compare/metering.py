@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
+from gilscope.lens.steal import stolen_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -47,11 +49,6 @@ def cpu_seconds(pid: int) -> float:
             times = process.cpu_times()
             seconds += times.user + times.system
     return seconds
-
-
-def stolen_seconds() -> float:
-    """Return the CPU time that the hypervisor has taken from all cores so far (0 where the system does not tell)."""
-    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def memory_mb(pid: int) -> float:

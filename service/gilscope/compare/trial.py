@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from gilscope.compare.figures import failed_trial, trial_of
 from gilscope.compare.metering import Meter
+from gilscope.compare.observing import Observation
 from gilscope.compare.plan import Slot
 from gilscope.compare.service import ServiceOptions, running_service
 from gilscope.compare.store import LATENCY_FOLDER, RunFolder, file_name
 from gilscope.compare.watching import Phase
 from gilscope.errors import CaptureError, LoadError, ServiceError
 from gilscope.flame.pyspy import Capture, capture
+from gilscope.lens.control import Lens
 from gilscope.load.control import Generator
 from gilscope.load.orders import Order
 from gilscope.model import BackendName, Caution, FlameKind, Plan, Samples, Trial
@@ -56,6 +58,7 @@ class TrialRunner:
 
     setting: Setting
     generator: Generator
+    lens: Lens | None
     enters: Callable[[Slot, Phase], None]
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -71,14 +74,17 @@ class TrialRunner:
     def _measure(self, slot: Slot) -> Outcome:
         plan = self.setting.plan
         stem = f"{LATENCY_FOLDER}/{file_name(slot.target.workload)}-{slot.backend}-{slot.block}.csv.gz"
-        self.generator.prepare()  # It comes up beside the service.
+        self.generator.prepare()  # They come up beside the service.
+        observation = Observation(self.lens)
         with running_service(self._service_options(slot)) as service:
             meters: list[Meter] = []
 
             def on_window() -> None:
+                observation.open_window(plan.load.seconds)
                 meters.append(Meter(service.pid))
                 self.enters(slot, Phase.MEASURING)
 
+            observation.watch(service.pid)
             self.enters(slot, Phase.WARM_UP)
             begun = time.monotonic()
             with self.generator.load(self._order(slot, service.url, stem), on_window) as measured:
@@ -86,7 +92,16 @@ class TrialRunner:
                 service.child.require_alive()
                 # Over somewhat more than the window: late pings may have been waited for since it ended.
                 usage = meters[0].usage()
-                trial = trial_of(slot, plan.load, service.python, measured, usage, stem)
+                trial = trial_of(
+                    slot,
+                    plan.load,
+                    measured,
+                    usage,
+                    observation.window(),
+                    python=service.python,
+                    samples=stem,
+                )
+                trial = _with_caution(trial, observation.caution)
                 outcome = self._profile(slot, service.pid, Outcome(trial, measured.samples))
                 self.enters(slot, Phase.STOPPING)
             return outcome
@@ -103,7 +118,7 @@ class TrialRunner:
             return replace(measured, captures=tuple(capture(pid, KINDS, seconds)))
         except CaptureError as problem:
             caution = Caution("no-profile", problem.message, problem.remedy or "")
-            return replace(measured, trial=replace(trial, warnings=(*trial.warnings, caution)))
+            return replace(measured, trial=_with_caution(trial, caution))
         finally:
             self.stopwatch.profiling_s += time.monotonic() - begun
 
@@ -134,6 +149,10 @@ class TrialRunner:
             drain_s=DRAIN_S,
             samples=str(self.setting.folder.path / samples),
         )
+
+
+def _with_caution(trial: Trial, caution: Caution | None) -> Trial:
+    return trial if caution is None else replace(trial, warnings=(*trial.warnings, caution))
 
 
 def blindness(backend: BackendName) -> tuple[str, ...]:
