@@ -10,8 +10,16 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from gilscope.model import Anatomy, BackendName, Interval, ProbeLatency
-from gilscope.report import charts, formats, palette, svg
+from gilscope.model import (
+    Anatomy,
+    BackendName,
+    Interval,
+    LensReading,
+    ProbeLatency,
+    StateSeconds,
+    ThreadRole,
+)
+from gilscope.report import charts, formats, palette, stacks, svg
 from gilscope.report.percentiles import last_percentile, percentile_chart, solid_percentile
 from gilscope.report.scales import Scale, from_zero, latency_scale, log_domain, spread, tail
 
@@ -29,8 +37,14 @@ RATES = {
 PROBES = {ASYNCIO: ProbeLatency(61.0, 90.0, 130.0), PROCESSES: ProbeLatency(0.9, 4.0, 6.0)}
 ANATOMIES = {
     ASYNCIO: Anatomy(outside=80.0, queue=0.0, run=20.0, cpu=20.0, return_=0.0),
-    THREADS: Anatomy(20.0, 10.0, 65.0, 15.0, 5.0, gil_wait=40.0, runqueue=8.0, blocked=2.0),
-    PROCESSES: Anatomy(outside=5.0, queue=30.0, run=12.0, cpu=10.0, return_=3.0),
+    THREADS: Anatomy(20.0, 10.0, 65.0, 15.0, 5.0, gil_wait=36.0, runqueue=8.0, blocked=2.0),
+    PROCESSES: Anatomy(5.0, 30.0, 10.0, 9.0, 3.0, gil_wait=1.0, runqueue=1.0, blocked=0.0),
+}
+LOOP = StateSeconds(on_cpu_s=1.0, runqueue_s=1.0, gil_wait_s=6.0, blocked_s=2.0, gil_held_s=0.5)
+WORKERS = StateSeconds(on_cpu_s=8.0, runqueue_s=2.0, gil_wait_s=28.0, blocked_s=2.0, gil_held_s=9.0)
+READINGS = {
+    ASYNCIO: LensReading(10.0, 2000, {ThreadRole.LOOP: LOOP}),
+    THREADS: LensReading(10.0, 2000, {ThreadRole.LOOP: LOOP, ThreadRole.WORKER: WORKERS}),
 }
 CURVES = {
     ASYNCIO: [float(value) for value in range(1, 3001)],
@@ -41,7 +55,10 @@ DRAWN: dict[str, Callable[[], str]] = {
     "forest": lambda: charts.forest(RATIOS, (0.5, 2.2), charts.RATIOS, "Ratio", reference=1.0),
     "throughput": lambda: charts.throughput(RATES),
     "probe": lambda: charts.probe(PROBES),
-    "anatomy": lambda: charts.anatomy(ANATOMIES, charts.WIDE),
+    "anatomy": lambda: stacks.anatomy(ANATOMIES, charts.WIDE),
+    "anatomy on a phone": lambda: stacks.anatomy(ANATOMIES, charts.NARROW),
+    "threads": lambda: stacks.threads(READINGS, charts.WIDE),
+    "threads on a phone": lambda: stacks.threads(READINGS, charts.NARROW),
     "percentiles": lambda: percentile_chart(CURVES, charts.WIDE),
 }
 
@@ -131,40 +148,6 @@ def test_probe_puts_p50_before_p99_before_the_longest() -> None:
         assert number(ring, "cx") < number(dot, "cx") < number(longest, "x1")
 
 
-def test_anatomy_segments_are_as_wide_as_the_stages() -> None:
-    root = parse(DRAWN["anatomy"]())
-    widths = {mark[0].text: number(mark, "width") for mark in root.iter("rect")}
-    per_ms = (charts.WIDE - 2) / (100.0 * 1.04)
-    gil_wait = next(width for hover, width in widths.items() if "threads, GIL wait" in (hover or ""))
-    outside = next(width for hover, width in widths.items() if "asyncio, outside" in (hover or ""))
-    assert gil_wait == pytest.approx(40 * per_ms, abs=0.1)
-    assert outside == pytest.approx(80 * per_ms, abs=0.1)
-
-
-def test_anatomy_hover_says_how_long_and_how_much() -> None:
-    hovers = [mark.text for mark in parse(DRAWN["anatomy"]()).iter("title")]
-    assert "threads, GIL wait: 40.0\N{NO-BREAK SPACE}ms (40\N{NO-BREAK SPACE}%)" in hovers
-
-
-@pytest.mark.parametrize("backend", ANATOMIES)
-def test_stages_add_up_to_the_mean_request(backend: BackendName) -> None:
-    row = ANATOMIES[backend]
-    assert sum(charts.stages(row).values()) == pytest.approx(row.outside + row.queue + row.run + row.return_)
-
-
-def test_stages_that_were_not_told_apart_are_off_cpu() -> None:
-    parts = charts.stages(ANATOMIES[PROCESSES])
-    assert parts["off_cpu"] == 2.0
-    assert "gil_wait" not in parts
-    assert charts.stages(ANATOMIES[THREADS])["off_cpu"] == 0.0
-
-
-def test_stages_never_exceed_the_run_when_clocks_disagree() -> None:
-    parts = charts.stages(Anatomy(outside=-0.1, queue=0.0, run=5.0, cpu=5.2, return_=0.0))
-    assert parts["cpu"] == 5.0
-    assert parts["outside"] == 0.0
-
-
 def test_percentile_axis_gives_each_nine_the_same_room() -> None:
     ticks = {
         mark.text: number(mark, "x")
@@ -225,6 +208,40 @@ def test_every_axis_has_a_few_ticks_within_its_ends(scale: Scale) -> None:
     assert all(scale.low <= tick <= scale.high for tick in ticks)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.15, 2.3, [0.2, 0.5, 1.0, 2.0]),
+        (3.0, 160.0, [3.0, 10.0, 30.0, 100.0]),
+        (0.9, 1100.0, [1.0, 10.0, 100.0, 1000.0]),
+    ],
+)
+def test_ticks_are_as_dense_as_their_labels_allow(low: float, high: float, ticks: list[float]) -> None:
+    assert Scale(low, high, 86, 256, log=True).ticks() == ticks
+
+
+def test_a_tick_at_either_end_is_written_inside() -> None:
+    ticks = [mark for mark in parse(DRAWN["threads"]()).iter("text") if mark.get("class") == "tick"]
+    anchors = [
+        (mark.text or "").replace("\N{NO-BREAK SPACE}", " ") + " " + mark.attrib["text-anchor"]
+        for mark in ticks
+    ]
+    assert anchors[0] == "0 % start"
+    assert anchors[-1] == "100 % end"
+    assert {anchor.split()[-1] for anchor in anchors[1:-1]} == {"middle"}
+
+
+def test_stripes_stay_within_their_rectangle() -> None:
+    markup = svg.hatch(10, 20, 7, 30)
+    points = [tuple(map(float, pair)) for pair in re.findall(r"[ML](\S+) ([\d.]+)", markup)]
+    assert len(points) >= 8
+    assert all(10 <= x <= 17 and 20 <= y <= 50 for x, y in points)
+    assert all(
+        before[0] - after[0] == pytest.approx(after[1] - before[1], abs=0.2)
+        for before, after in zip(points[::2], points[1::2], strict=True)
+    )
+
+
 def test_tail_counts_the_nines() -> None:
     assert [round(tail(p), 9) for p in (0, 0.9, 0.99, 0.999)] == [0, 1, 2, 3]
 
@@ -262,6 +279,13 @@ def test_figures_have_three_significant_digits(value: float | None, written: str
         (formats.span(None), ""),
         (formats.percent(0.074), "7.4 %"),
         (formats.percent(0.86), "86 %"),
+        (formats.percent(0.0998), "10 %"),
+        (formats.milliseconds(5.123, digits=2), "5.1 ms"),
+        (formats.microseconds(1234.5678), "1,234.568"),
+        (formats.microseconds(-0.0001), "0.000"),
+        (formats.microseconds(-3.7), "-3.700"),
+        (formats.microseconds(None), "\N{EN DASH}"),
+        (formats.block(0), "1"),
         (formats.percent(None), "\N{EN DASH}"),
         (formats.seconds(12), "12 s"),
         (formats.seconds(125), "2 min 05 s"),
@@ -294,7 +318,9 @@ def test_backends_have_the_colours_that_all_pictures_share() -> None:
         "#CC79A7",
     ]
     shared = ("cpu", "gil_wait", "runqueue", "blocked")
-    assert [palette.STAGES[name].light for name in shared] == ["#4D4D4D", "#E69F00", "#56B4E9", "#BDBDBD"]
+    for table in (palette.STAGES, palette.STATES):
+        assert [table[name].light for name in shared] == ["#4D4D4D", "#E69F00", "#56B4E9", "#BDBDBD"]
+    assert tuple(palette.STATES) == shared
 
 
 @pytest.mark.parametrize("paper", [palette.LIGHT_PAPER, palette.DARK_PAPER])

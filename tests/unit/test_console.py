@@ -7,14 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import make_evidence
+from factories import CLASSIFICATIONS, make_evidence
 
 from gilscope.commands import drawing, report
 from gilscope.compare.store import RunFolder
 from gilscope.errors import RunFileError
 from gilscope.load.samples import write_samples
-from gilscope.model import BackendName, Caution, Evidence, FlameKind, Folded, Interval, Target, Verdict
-from gilscope.report.console import WIDTH, describe_trial, describe_verdict, headline
+from gilscope.model import (
+    BackendName,
+    Caution,
+    Evidence,
+    FlameKind,
+    Folded,
+    GilClass,
+    Interval,
+    Target,
+    Verdict,
+)
+from gilscope.report.classes import CONSEQUENCE, MEANING
+from gilscope.report.console import (
+    WIDTH,
+    describe_classification,
+    describe_trial,
+    describe_verdict,
+    headline,
+)
 
 ASYNCIO, THREADS, PROCESSES, _ = BackendName
 RUN = make_evidence().run
@@ -94,6 +111,37 @@ def test_a_trial_without_answers_says_why() -> None:
     assert describe_trial(silent).endswith(": nothing measured")
     warned = replace(silent, warnings=(Caution("no-requests", "all 7 requests failed", "see it"),))
     assert describe_trial(warned).endswith(": all 7 requests failed")
+
+
+def test_a_classification_says_the_class_the_figures_and_the_reasons() -> None:
+    assert describe_classification(CLASSIFICATIONS["primes"]) == (
+        "primes: preemptible\n"
+        "  holds the GIL, gives it up every 5 ms; held 98 %, longest hold 5.1 ms, CPU 99 %\n"
+        "  Threads take turns at it, and the event loop has to wait for its own turn.\n"
+        "  a call: 6.48 ms; pickles: yes; runs in subinterpreters: yes; has an extension that can release the\n"
+        "  GIL: no\n"
+        "  - another thread had to ask for the GIL each time, and got it after 5 ms\n"
+        "  - all of it is Python code"
+    )
+
+
+def test_what_could_not_be_asked_is_left_out() -> None:
+    lines = describe_classification(CLASSIFICATIONS["http_fetch"]).splitlines()
+    assert lines[3] == "  a call: 20.6 ms; pickles: yes"
+    unsure = replace(CLASSIFICATIONS["http_fetch"], reasons=(), enables_gil=True)
+    assert describe_classification(unsure).endswith("switches the GIL on in a free-threaded build: yes")
+
+
+@pytest.mark.parametrize("gil_class", GilClass)
+def test_every_class_has_its_words(gil_class: GilClass) -> None:
+    long = " ".join(["reason"] * 50)
+    text = describe_classification(
+        replace(CLASSIFICATIONS["primes"], gil_class=gil_class, reasons=(long, "short"))
+    )
+    assert text.startswith(f"primes: {gil_class}\n  {MEANING[gil_class]}; held ")
+    assert CONSEQUENCE[gil_class] in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert text.count("\n  - ") == 2
 
 
 # What commands make of a run: graphs, the page, the verdicts once more.

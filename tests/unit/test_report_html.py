@@ -16,6 +16,7 @@ from factories import (
     BACKENDS,
     EXCLUSION,
     GENERATOR_GUILTY,
+    NO_LENS,
     PROCESSES,
     REASONS,
     SHARED_CORES,
@@ -25,6 +26,7 @@ from factories import (
     make_graphs,
     silenced,
     without_flames,
+    without_lens,
     without_samples,
 )
 
@@ -44,6 +46,7 @@ class Document(HTMLParser):
         self.open: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
         self.cells: list[list[str]] = []
+        self.tables: dict[str, list[list[str]]] = {}
         self.words: list[str] = []
         self.feed(markup)
         self.close()
@@ -53,6 +56,8 @@ class Document(HTMLParser):
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         if tag not in VOID:
             self.open.append(tag)
+        if ("role", "region") in attrs:
+            self.tables[dict(attrs)["aria-label"] or ""] = self.cells = []
         if tag == "tr":
             self.cells.append([])
         if tag in ("td", "th") and self.cells:
@@ -76,8 +81,14 @@ class Document(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
     def row(self, backend: BackendName, nth: int = 0) -> list[str]:
-        """Return a backend's row in the ``nth`` table of figures (those of trials have fewer columns)."""
-        return [row for row in self.cells if row and row[0] == backend and len(row) != 11][nth][1:]
+        """Return a backend's row in the ``nth`` table of figures."""
+        tables = [rows for label, rows in self.tables.items() if label.startswith("All figures")]
+        return next(row for row in tables[nth] if row and row[0] == backend)[1:]
+
+    def details(self, workload: str) -> list[dict[str, str]]:
+        """Return the rows of a workload's mean requests, keyed by column."""
+        head, *rows = self.tables[f"The mean request of each trial of {workload}"]
+        return [dict(zip(head, row, strict=True)) for row in rows]
 
 
 @cache
@@ -99,7 +110,16 @@ RUNS: dict[str, Callable[[], Evidence]] = {
     "silent backend": lambda: silenced(make_evidence(), "primes", THREADS),
     "silent baseline": lambda: silenced(make_evidence(), "primes", ASYNCIO),
     "no ratios": lambda: without_ratios(make_evidence()),
+    "no lens": lambda: without_lens(make_evidence()),
+    "a lens on some": lambda: without_lens(make_evidence(), PROCESSES),
+    "no classes": lambda: without_classes(make_evidence()),
 }
+
+
+def without_classes(evidence: Evidence) -> Evidence:
+    plan = evidence.run.plan
+    targets = tuple(replace(target, classification=None) for target in plan.targets)
+    return replace(evidence, run=replace(evidence.run, plan=replace(plan, targets=targets)))
 
 
 def without_ratios(evidence: Evidence) -> Evidence:
@@ -194,7 +214,14 @@ def hostile(evidence: Evidence) -> Evidence:
             run.plan,
             python=f"/{HOSTILE}",
             targets=tuple(
-                Target(HOSTILE, HOSTILE, {HOSTILE: HOSTILE}, {BackendName.INTERPRETERS: HOSTILE})
+                Target(
+                    HOSTILE,
+                    HOSTILE,
+                    {HOSTILE: HOSTILE},
+                    {BackendName.INTERPRETERS: HOSTILE},
+                    target.classification
+                    and replace(target.classification, target=HOSTILE, reasons=(HOSTILE,)),
+                )
                 for target in run.plan.targets
                 if target.workload == "primes"
             ),
@@ -253,11 +280,12 @@ def test_figures_have_three_digits_and_rough_ones_are_marked() -> None:
     document = Document(shown())
     processes = document.row(PROCESSES, 1)
     assert processes[:3] == ["3,444", "0", "287"]
-    assert processes[-4:] == ["\N{EN DASH}", "\N{EN DASH}", "1.91", "148"]
+    assert processes[-4:] == ["1.0\N{NO-BREAK SPACE}%", "0\N{NO-BREAK SPACE}%", "1.91", "148"]
     assert re.fullmatch(r"\d+(\.\d+)?", processes[5])
     assert processes[7:9] == ["0.900", "~4.00"]
     assert document.row(ASYNCIO, 1)[5].startswith("~")
-    assert document.row(THREADS, 1)[9:11] == ["41\N{NO-BREAK SPACE}%", "86\N{NO-BREAK SPACE}%"]
+    assert document.row(THREADS, 1)[9:11] == ["62\N{NO-BREAK SPACE}%", "82\N{NO-BREAK SPACE}%"]
+    assert document.row(ASYNCIO, 1)[9:11] == ["0\N{NO-BREAK SPACE}%", "\N{EN DASH}"]
     assert "~ marks a rough p99: fewer than 2,000 samples lie behind it." in document.text
 
 
@@ -272,7 +300,7 @@ def test_invalid_trial_is_marked_and_not_counted() -> None:
         in document.text
     )
     assert document.row(THREADS, 0)[0] == "4,832"
-    assert shown().count('<tr class="discarded">') == 1
+    assert shown().count('<tr class="discarded">') == 2, "one of trials, one of mean requests"
 
 
 def test_invalid_trial_without_a_reason_is_still_told() -> None:
@@ -395,3 +423,102 @@ def test_page_follows_light_dark_print_and_phones() -> None:
         "max-width: 640px",
     ):
         assert query in shown()
+
+
+# What the lens saw, and what it did not.
+
+
+def test_the_lens_is_told_where_it_watched() -> None:
+    text = plain(Document(shown()).text)
+    assert text.count("Inside the function as the lens saw it") == 4
+    assert text.count("Shares of the threads' wall time, seen from outside.") == 4
+    assert "waits for the GIL 62 % of its time, holds it 5.0 %" in text
+    assert "No lens" not in text
+    assert "lens 196 looks per second, 2.4 % of a core, in 33 of 33 trials" in text
+    assert "Another process read out of /proc what each thread of the service was doing" in text
+
+
+def test_without_a_lens_nothing_is_claimed_and_the_reason_has_its_remedy() -> None:
+    text = plain(read(without_lens(make_evidence())).text)
+    assert "as the lens saw it" not in text
+    assert "seen from outside" not in text
+    assert "GIL wait" not in text
+    assert "waiting for the GIL" not in text.replace(NO_LENS.message, "")
+    nowhere = "No lens watched this workload: how long threads waited for the GIL is not known. The reason stands below."
+    assert text.count(nowhere) == 4
+    everywhere = "asyncio, blocks 1, 2 and 3; threads, blocks 1, 2 and 3; processes, blocks 1, 2 and 3"
+    assert f"{NO_LENS.message} {everywhere} {NO_LENS.remedy}" in text
+    assert "No lens watched this run" in text
+    assert "lens none" in text
+
+
+def test_a_lens_that_watched_some_is_told_with_those_it_missed() -> None:
+    text = plain(read(without_lens(make_evidence(), PROCESSES, ASYNCIO)).text)
+    assert "No lens watched asyncio and processes: how long threads waited for the GIL is not known." in text
+    assert text.count("waits for the GIL 62 % of its time") == 1
+    assert "run off CPU" in text
+
+
+def test_a_run_from_before_the_lens_gives_no_reason() -> None:
+    run = without_lens(make_evidence()).run
+    trials = tuple(replace(trial, warnings=()) for trial in run.trials)
+    text = read(replace(make_evidence(), run=replace(run, trials=trials))).text
+    assert "No lens watched this workload" in text
+    assert "The reason stands below." not in text
+
+
+def test_details_have_the_parts_as_they_were_measured() -> None:
+    everything, first, *_ = [
+        row for row in Document(shown()).details("json_roundtrip") if row["backend"] == THREADS
+    ]
+    assert everything["block"] == "all"
+    assert (everything["GIL wait"], everything["unexplained"]) == ("104.100", "-3.700")
+    parts = ("outside", "queue", "run on CPU", "GIL wait", "run queue", "blocked", "unexplained", "return")
+    assert sum(float(first[name]) for name in parts) == pytest.approx(float(first["mean ms"]), abs=0.004)
+    assert [plain(first[name]) for name in ("loop waits", "loop holds", "workers wait", "workers hold")] == [
+        "71 %", "4.0 %", "76 %", "7.9 %",
+    ]  # fmt: skip
+    assert (everything["looks"], first["looks"]) == ("2,352", "784")
+
+
+def test_details_without_a_lens_have_one_figure_off_the_cpu() -> None:
+    first = read(without_lens(make_evidence())).details("primes")[0]
+    assert list(first) == [
+        "backend",
+        "block",
+        "mean ms",
+        "outside",
+        "queue",
+        "run on CPU",
+        "run off CPU",
+        "return",
+    ]
+    first, *_ = (
+        row
+        for row in read(without_lens(make_evidence(), ASYNCIO)).details("primes")
+        if row["backend"] == ASYNCIO
+    )
+    assert {first[name] for name in ("GIL wait", "unexplained", "loop waits", "looks")} == {"\N{EN DASH}"}
+    assert first["run off CPU"] == "0.100"
+
+
+def test_an_excess_is_told_below_the_heading_and_beside_the_bar() -> None:
+    assert shown().count("split exceeds the run by 3.70\N{NO-BREAK SPACE}ms") == 2, "wide and on a phone"
+    assert Document(shown()).text.count("Where a split exceeds the run, it is drawn shorter") == 1
+
+
+def test_what_the_function_does_to_the_gil_is_told_in_the_card_and_in_the_section() -> None:
+    text = plain(Document(shown()).text)
+    told = "preemptible : holds the GIL, gives it up every 5 ms; held 98 %, longest hold 5.1 ms, CPU 99 %"
+    assert text.count(told) == 2
+    assert text.index(told) < text.index(REASONS["primes"])
+    assert f"{told}. Threads take turns at it" in text
+    assert text.count("all of it is Python code") == 1
+    assert "a call: 6.48 ms; pickles: yes; runs in subinterpreters: yes" in text
+    assert "kind-of" not in re.sub(
+        r"<style>.*?</style>", "", render(without_classes(make_evidence()), graphs={}), flags=re.DOTALL
+    )
+
+
+def plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from gilscope.model import BASELINE, BackendName, Evidence, Interval, Plan, Target, Verdict
 from gilscope.report import charts
-from gilscope.report.facts import find_verdict
+from gilscope.report.classes import Kind, put_in_words
+from gilscope.report.facts import find_target, find_verdict
 from gilscope.report.scales import log_domain
 
 Excluded = tuple[tuple[BackendName, str], ...]
@@ -35,10 +36,12 @@ class Card:
     """One workload's verdict, ready to be shown.
 
     ``excluded`` pairs backends with the reason, those left out that :func:`untried` names for all workloads.
+    ``kind`` is what the function does to the GIL, None where nobody asked.
     """
 
     anchor: str
     workload: str
+    kind: Kind | None
     answer: Answer
     reason: str
     caveats: tuple[str, ...]
@@ -63,28 +66,20 @@ def build_cards(evidence: Evidence, anchors: Mapping[str, str]) -> tuple[Card, .
         rate=_domain([verdict.throughput_rps for verdict in verdicts]),
         ping=_domain([verdict.probe_p99_ms for verdict in verdicts]),
     )
-    targets = {target.workload: target for target in evidence.run.plan.targets}
-    known = untried(evidence.run.plan)
-    return tuple(
-        _card(
-            workload,
-            anchor,
-            find_verdict(evidence, workload),
-            _excluded(targets[workload], known) if workload in targets else (),
-            domains,
-        )
-        for workload, anchor in anchors.items()
-    )
+    return tuple(_card(evidence, workload, anchor, domains) for workload, anchor in anchors.items())
 
 
-def _card(workload: str, anchor: str, verdict: Verdict | None, excluded: Excluded, domains: _Domains) -> Card:
+def _card(evidence: Evidence, workload: str, anchor: str, domains: _Domains) -> Card:
+    verdict, target = find_verdict(evidence, workload), find_target(evidence, workload)
+    found = target.classification if target else None
     return Card(
         anchor=anchor,
         workload=workload,
+        kind=put_in_words(found) if found else None,
         answer=answer(verdict),
         reason=verdict.reason if verdict else "The run has no verdict on this workload yet.",
         caveats=verdict.caveats if verdict else (),
-        excluded=excluded,
+        excluded=_excluded(target, untried(evidence.run.plan)) if target else (),
         visuals=tuple(_visuals(verdict, domains)) if verdict else (),
     )
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gilscope.model import Anatomy, BackendName, Interval, ProbeLatency
+from gilscope.model import BackendName, Interval, ProbeLatency
 from gilscope.report import formats
-from gilscope.report.palette import STAGES
 from gilscope.report.scales import Scale, from_zero, log_domain
 from gilscope.report.svg import dot, element, line, picture, title, words
 
@@ -20,7 +19,7 @@ SIDE = 392
 CARD = 344
 NARROW = 350
 
-_NAMES = 86
+NAMES = 86
 _VALUES = 88
 _AXIS = 26
 
@@ -58,7 +57,7 @@ def forest(
     reference: float | None = None,
 ) -> str:
     """Draw a dot and its 95 % interval per backend on a logarithmic axis, with a line at ``reference``."""
-    scale = Scale(*domain, _NAMES, CARD - _VALUES, log=True)
+    scale = Scale(*domain, NAMES, CARD - _VALUES, log=True)
     pitch = 38
     bottom = len(rows) * pitch + 4
     marks = [
@@ -66,88 +65,65 @@ def forest(
         for at, (backend, interval) in enumerate(rows.items())
     ]
     rule = [] if reference is None else [line(scale(reference), 0, scale(reference), bottom, "reference")]
-    summary = _summary(about, {backend: written.value(row.mid) for backend, row in rows.items()})
-    return picture(CARD, bottom + _AXIS, summary, _axis(scale, bottom, written), *rule, *marks)
+    summary = tell(about, {backend: written.value(row.mid) for backend, row in rows.items()})
+    return picture(CARD, bottom + _AXIS, summary, draw_axis(scale, bottom, written), *rule, *marks)
 
 
 def throughput(rows: Mapping[BackendName, Rate]) -> str:
     """Draw a bar with its interval per backend, and a small dot for each block."""
     ends = [value for row in rows.values() for value in (row.mid, *row.blocks, *(row.interval or ()))]
-    scale = from_zero(ends, _NAMES, SIDE - _VALUES)
+    scale = from_zero(ends, NAMES, SIDE - _VALUES)
     pitch = 40
     bottom = len(rows) * pitch + 4
     marks = [
         _throughput_row(backend, row, scale, (at + 0.5) * pitch)
         for at, (backend, row) in enumerate(rows.items())
     ]
-    summary = _summary("Throughput", {backend: formats.rate(row.mid) for backend, row in rows.items()})
-    return picture(SIDE, bottom + _AXIS, summary, _axis(scale, bottom, RATES), *marks)
+    summary = tell("Throughput", {backend: formats.rate(row.mid) for backend, row in rows.items()})
+    return picture(SIDE, bottom + _AXIS, summary, draw_axis(scale, bottom, RATES), *marks)
 
 
 def probe(rows: Mapping[BackendName, ProbeLatency]) -> str:
     """Draw p50 (ring), p99 (dot) and maximum (stroke) of ``/ping`` per backend on a logarithmic axis."""
     figures = [value for row in rows.values() for value in (row.p50, row.p99, row.max)]
-    scale = Scale(*log_domain(figures), _NAMES, SIDE - _VALUES, log=True)
+    scale = Scale(*log_domain(figures), NAMES, SIDE - _VALUES, log=True)
     pitch = 32
     bottom = len(rows) * pitch + 4
     marks = [
         _probe_row(backend, row, scale, (at + 0.5) * pitch) for at, (backend, row) in enumerate(rows.items())
     ]
     told = {backend: f"p99 {formats.milliseconds(row.p99)}" for backend, row in rows.items()}
-    axis = _axis(scale, bottom, LATENCIES)
-    return picture(SIDE, bottom + _AXIS, _summary("/ping latency", told), axis, *marks)
+    axis = draw_axis(scale, bottom, LATENCIES)
+    return picture(SIDE, bottom + _AXIS, tell("/ping latency", told), axis, *marks)
 
 
-def anatomy(rows: Mapping[BackendName, Anatomy], width: int) -> str:
-    """Draw the mean request of each backend as a bar of its stages, in milliseconds."""
-    parts = {backend: stages(row) for backend, row in rows.items()}
-    totals = {backend: sum(row.values()) for backend, row in parts.items()}
-    scale = from_zero(totals.values(), 1, width - 1)
-    pitch = 62
-    bottom = len(rows) * pitch
-    marks = [_anatomy_row(backend, row, scale, at * pitch) for at, (backend, row) in enumerate(parts.items())]
-    told = {backend: f"{formats.milliseconds(total)} on average" for backend, total in totals.items()}
-    axis = _axis(scale, bottom, LATENCIES)
-    return picture(width, bottom + _AXIS, _summary("Anatomy of the mean request", told), axis, *marks)
-
-
-def stages(row: Anatomy) -> dict[str, float]:
-    """Split a mean request into the stages that were told apart, in order; they add up to the client's mean.
-
-    What ``gil_wait``, ``runqueue`` and ``blocked`` leave of ``run - cpu`` stays as ``off_cpu``.
-    """
-    split = {"gil_wait": row.gil_wait, "runqueue": row.runqueue, "blocked": row.blocked}
-    known = {name: value for name, value in split.items() if value is not None}
-    cpu = min(row.cpu, row.run)
-    rest = max(0.0, row.run - cpu - sum(known.values()))
-    parts = {"outside": row.outside, "queue": row.queue, "cpu": cpu, **known, "off_cpu": rest}
-    return {name: max(0.0, value) for name, value in (parts | {"return": row.return_}).items()}
-
-
-def _summary(about: str, told: Mapping[BackendName, str]) -> str:
+def tell(about: str, told: Mapping[BackendName, str]) -> str:
+    """Say what a picture shows: a few words for each backend."""
     return f"{about}: " + ", ".join(f"{backend} {value}" for backend, value in told.items())
 
 
-def _axis(scale: Scale, bottom: float, written: Words) -> str:
+def draw_axis(scale: Scale, bottom: float, written: Words) -> str:
+    """Draw the ticks, their lines and their labels below ``bottom``."""
     rules = [line(scale(tick), 0, scale(tick), bottom, "grid") for tick in scale.ticks() if tick]
     labels = _tick_labels(scale, bottom + 17, written)
     return element("g", *rules, *labels, class_="axis")
 
 
 def _tick_labels(scale: Scale, y: float, written: Words) -> Iterable[str]:
-    """Label the ticks; one at the very start is written to the right of it, inside the picture."""
+    """Label the ticks; those at the very ends are written to the side, inside the picture."""
     for tick in scale.ticks():
-        first = scale(tick) < 12
-        yield words(
-            scale(tick) - (1 if first else 0),
-            y,
-            written.tick(tick),
-            class_="tick",
-            text_anchor="start" if first else "middle",
-        )
+        place, anchor = _anchored(scale(tick), last=tick == scale.high)
+        yield words(place, y, written.tick(tick), class_="tick", text_anchor=anchor)
 
 
-def _row(backend: BackendName, *marks: str) -> str:
+def _anchored(place: float, *, last: bool) -> tuple[float, str]:
+    if place < 12:
+        return place - 1, "start"
+    return (place, "end") if last else (place, "middle")
+
+
+def coloured(backend: BackendName, *marks: str) -> str:
+    """Group marks in the colour of a backend."""
     return element("g", *marks, class_=f"b-{backend}")
 
 
@@ -177,7 +153,7 @@ def _band(interval: Interval, scale: Scale, y: float) -> str:
 def _forest_row(backend: BackendName, interval: Interval, scale: Scale, y: float, written: Words) -> str:
     ends = formats.span(interval)
     hover = f"{backend}: {written.value(interval.mid)}" + (f", 95 % within {ends}" if ends else "")
-    return _row(
+    return coloured(
         backend,
         _name(backend, y),
         _band(interval, scale, y) if ends else "",
@@ -199,7 +175,7 @@ def _throughput_row(backend: BackendName, row: Rate, scale: Scale, y: float) -> 
         for value in row.blocks
     ]
     whisker = _whisker(row.interval, scale, y - 4.5, 4) if row.interval and ends else ""
-    return _row(backend, _name(backend, y - 4), bar, whisker, *dots, _value(formats.rate(row.mid), y - 4))
+    return coloured(backend, _name(backend, y - 4), bar, whisker, *dots, _value(formats.rate(row.mid), y - 4))
 
 
 def _probe_row(backend: BackendName, row: ProbeLatency, scale: Scale, y: float) -> str:
@@ -207,7 +183,7 @@ def _probe_row(backend: BackendName, row: ProbeLatency, scale: Scale, y: float) 
         return f"{backend} /ping {figure}: {formats.milliseconds(value)}"
 
     end = scale(row.max)
-    return _row(
+    return coloured(
         backend,
         _name(backend, y),
         line(scale(row.p50), y, end, y, "thread"),
@@ -216,36 +192,3 @@ def _probe_row(backend: BackendName, row: ProbeLatency, scale: Scale, y: float) 
         dot(scale(row.p99), y, 5.5, "dot", hover("p99", row.p99)),
         _value(formats.milliseconds(row.p99), y),
     )
-
-
-def _anatomy_row(backend: BackendName, parts: Mapping[str, float], scale: Scale, top: float) -> str:
-    total = sum(parts.values())
-    segments = []
-    reached = 0.0
-    for stage, value in parts.items():
-        segments.append(_segment(backend, stage, (reached, reached + value, total), scale, top + 24))
-        reached += value
-    name = words(0, top + 16, backend, class_="name")
-    mean = words(_NAMES, top + 16, formats.milliseconds(total), class_="value")
-    return element("g", _row(backend, name, mean), *segments)
-
-
-def _segment(
-    backend: BackendName, stage: str, reach: tuple[float, float, float], scale: Scale, top: float
-) -> str:
-    begin, end, total = reach
-    width = scale(end) - scale(begin)
-    if width < 0.3:
-        return ""
-    share = formats.percent((end - begin) / total)
-    hover = f"{backend}, {STAGES[stage].label}: {formats.milliseconds(end - begin)} ({share})"
-    box = element("rect", title(hover), x=scale(begin), y=top, width=width, height=26, class_="segment")
-    return element("g", box, _segment_label(end - begin, scale(begin), width, top), class_=f"s-{stage}")
-
-
-def _segment_label(value_ms: float, start: float, width: float, top: float) -> str:
-    """Write the milliseconds into a segment that has room for them."""
-    label = formats.significant(value_ms)
-    if width < 7 * len(label) + 8:
-        return ""
-    return words(start + width / 2, top + 17, label, class_="inside", text_anchor="middle")

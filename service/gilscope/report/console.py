@@ -1,12 +1,13 @@
-"""A verdict for the terminal: plain text, readable in a log as well."""
+"""Verdicts, trials and classifications for the terminal: plain text, readable in a log as well."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from textwrap import fill
 
-from gilscope.model import BackendName, Interval, Trial, Verdict
-from gilscope.report.formats import significant
+from gilscope.model import BackendName, Classification, Interval, Trial, Verdict
+from gilscope.report.classes import put_in_words
+from gilscope.report.formats import NO_BREAK, significant
 
 WIDTH = 100
 
@@ -53,6 +54,19 @@ def _cell(interval: Interval | None) -> str:
 def _caveats(verdict: Verdict) -> Iterator[str]:
     for caveat in verdict.caveats:
         yield fill(caveat, WIDTH, initial_indent="  ! ", subsequent_indent="    ")
+
+
+def describe_classification(found: Classification) -> str:
+    """Render what a function does to the GIL: its class, what that means, the figures, and the reasons."""
+    kind = put_in_words(found)
+    lines = (
+        f"{found.target}: {kind.name}",
+        _indented(f"{kind.meaning}; {kind.figures}"),
+        _indented(kind.consequence),
+        _indented(kind.facts),
+        *(fill(reason, WIDTH, initial_indent="  - ", subsequent_indent="    ") for reason in kind.reasons),
+    )
+    return "\n".join(lines).replace(NO_BREAK, " ")
 
 
 def describe_trial(trial: Trial) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -13,8 +13,11 @@ from gilscope.model import (
     GilWaitShare,
     Interval,
     Latency,
+    LensReading,
     ProbeLatency,
+    StateSeconds,
     Target,
+    ThreadRole,
     Trial,
     Verdict,
 )
@@ -74,11 +77,16 @@ class Facts:
 def collect(evidence: Evidence, workload: str) -> tuple[Facts, ...]:
     """Put together what is known of a workload, backend by backend, in the order of their enumeration."""
     run = evidence.run
-    target = next((target for target in run.plan.targets if target.workload == workload), None)
+    target = find_target(evidence, workload)
     verdict = find_verdict(evidence, workload)
     tried = {trial.backend for trial in run.trials if trial.workload == workload}
     known = tried | set(run.plan.backends) | set(target.excluded if target else ())
     return tuple(_facts(evidence, workload, name, target, verdict) for name in BackendName if name in known)
+
+
+def find_target(evidence: Evidence, workload: str) -> Target | None:
+    """Return what the plan says of a workload, if it is in the plan."""
+    return next((target for target in evidence.run.plan.targets if target.workload == workload), None)
 
 
 def find_verdict(evidence: Evidence, workload: str) -> Verdict | None:
@@ -136,31 +144,88 @@ def rate(facts: Facts) -> Rate | None:
 
 
 def anatomy(facts: Facts) -> Anatomy | None:
-    """Average the anatomy over the valid trials, weighted by requests; None where none was measured."""
+    """Average the anatomy over the valid trials, weighted by requests; None where none was measured.
+
+    Where a lens watched some of the trials, the others are left out of it: the parts of the one would not add up
+    to the mean of all.
+    """
     rows = [
         (trial.anatomy_ms, trial.requests) for trial in facts.valid if trial.anatomy_ms and trial.requests
     ]
+    watched = [(row, weight) for row, weight in rows if row.unexplained is not None]
+    return average(watched or rows)
+
+
+def average(rows: Sequence[tuple[Anatomy, int]]) -> Anatomy | None:
+    """Average anatomies by weight; a part that not all of them have is unknown. None for no anatomy at all."""
     if not rows:
         return None
+
+    def mean(part: str) -> float | None:
+        values = [getattr(row, part) for row, _ in rows]
+        return None if None in values else fmean(values, [weight for _, weight in rows])
+
     return Anatomy(
-        outside=_average((row.outside, weight) for row, weight in rows) or 0.0,
-        queue=_average((row.queue, weight) for row, weight in rows) or 0.0,
-        run=_average((row.run, weight) for row, weight in rows) or 0.0,
-        cpu=_average((row.cpu, weight) for row, weight in rows) or 0.0,
-        return_=_average((row.return_, weight) for row, weight in rows) or 0.0,
-        gil_wait=_average((row.gil_wait, weight) for row, weight in rows),
-        runqueue=_average((row.runqueue, weight) for row, weight in rows),
-        blocked=_average((row.blocked, weight) for row, weight in rows),
+        outside=mean("outside") or 0.0,
+        queue=mean("queue") or 0.0,
+        run=mean("run") or 0.0,
+        cpu=mean("cpu") or 0.0,
+        return_=mean("return_") or 0.0,
+        gil_wait=mean("gil_wait"),
+        runqueue=mean("runqueue"),
+        blocked=mean("blocked"),
+    )
+
+
+def lens(facts: Facts) -> LensReading | None:
+    """Put together what the lens saw in the valid trials; None where none watched."""
+    known = [trial.lens for trial in facts.valid if trial.lens]
+    if not known:
+        return None
+    roles = [role for role in ThreadRole if any(role in reading.roles for reading in known)]
+    seconds = [reading.seconds for reading in known]
+    return LensReading(
+        seconds=sum(seconds),
+        cpu_share=fmean((reading.cpu_share for reading in known), seconds) if sum(seconds) else 0.0,
+        samples=sum(reading.samples for reading in known),
+        roles={
+            role: _together([reading.roles[role] for reading in known if role in reading.roles])
+            for role in roles
+        },
+    )
+
+
+def _together(spans: Sequence[StateSeconds]) -> StateSeconds:
+    held = [span.gil_held_s for span in spans if span.gil_held_s is not None]
+    return StateSeconds(
+        on_cpu_s=sum(span.on_cpu_s for span in spans),
+        runqueue_s=sum(span.runqueue_s for span in spans),
+        gil_wait_s=sum(span.gil_wait_s for span in spans),
+        blocked_s=sum(span.blocked_s for span in spans),
+        gil_held_s=sum(held) if len(held) == len(spans) else None,
     )
 
 
 def gil_wait(facts: Facts) -> GilWaitShare | None:
-    """Average the shares of time spent waiting for the GIL; None where nothing measured them."""
+    """Return the shares of time spent waiting for the GIL, over all that the lens watched.
+
+    Where only the shares were kept, they are averaged. None where nothing measured them.
+    """
+    if reading := lens(facts):
+        return share_of(reading)
     known = [trial.gil_wait_share for trial in facts.valid if trial.gil_wait_share]
     if not known:
         return None
     workers = [share.worker for share in known if share.worker is not None]
     return GilWaitShare(fmean(share.loop for share in known), fmean(workers) if workers else None)
+
+
+def share_of(reading: LensReading) -> GilWaitShare | None:
+    """Return the shares of a reading; None where the lens did not see the event loop."""
+    loop, worker = reading.roles.get(ThreadRole.LOOP), reading.roles.get(ThreadRole.WORKER)
+    if loop is None:
+        return None
+    return GilWaitShare(loop.gil_wait_share, worker.gil_wait_share if worker and worker.wall_s else None)
 
 
 def mean_of(facts: Facts, figure: Callable[[Trial], float | None]) -> float | None:
@@ -181,10 +246,3 @@ def planned_trials(evidence: Evidence) -> int:
     plan = evidence.run.plan
     pairs = sum(backend not in target.excluded for target in plan.targets for backend in plan.backends)
     return pairs * plan.blocks
-
-
-def _average(pairs: Iterable[tuple[float | None, int]]) -> float | None:
-    known = [(value, weight) for value, weight in pairs if value is not None]
-    return (
-        sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else None
-    )

@@ -34,13 +34,20 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def milliseconds(value_ms: float | None) -> str:
+def milliseconds(value_ms: float | None, digits: int = 3) -> str:
     """Write a latency with its unit; a second and more in seconds."""
     if value_ms is None or not math.isfinite(value_ms):
         return ABSENT
     if float(f"{value_ms:.2e}") >= 1000:
-        return f"{significant(value_ms / 1000)}{NO_BREAK}s"
-    return f"{significant(value_ms)}{NO_BREAK}ms"
+        return f"{significant(value_ms / 1000, digits)}{NO_BREAK}s"
+    return f"{significant(value_ms, digits)}{NO_BREAK}ms"
+
+
+def microseconds(value_ms: float | None) -> str:
+    """Write milliseconds to the last microsecond, for columns that add up: ``71.402``."""
+    if value_ms is None or not math.isfinite(value_ms):
+        return ABSENT
+    return f"{round(value_ms, 3) + 0.0:,.3f}"
 
 
 def tick_milliseconds(value_ms: float) -> str:
@@ -79,7 +86,7 @@ def percent(share: float | None) -> str:
     if share is None or not math.isfinite(share):
         return ABSENT
     value = share * 100
-    return f"{value:.0f}{NO_BREAK}%" if value == 0 or value >= 10 else f"{value:.1f}{NO_BREAK}%"
+    return f"{value:.0f}{NO_BREAK}%" if value == 0 or value >= 9.95 else f"{value:.1f}{NO_BREAK}%"
 
 
 def seconds(value_s: float) -> str:
@@ -102,6 +109,11 @@ def listing(words: Sequence[str], last: str = "and") -> str:
 def many(number: int, word: str) -> str:
     """Write a count with its noun: ``1 block``, ``3 blocks``."""
     return f"{count(number)} {word if number == 1 else word + 's'}"
+
+
+def block(position: int) -> str:
+    """Number a block as people do: from 1."""
+    return str(position + 1)
 
 
 def moment(stamp: str) -> str:

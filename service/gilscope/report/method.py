@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gilscope.model import BASELINE, Load, LoadKind, Plan, Run
+from gilscope.model import BASELINE, Load, LoadKind, Plan, Run, Trial
 from gilscope.report import formats
 
 Named = tuple[tuple[str, str], ...]
@@ -28,6 +29,8 @@ def build_method(run: Run) -> Method:
             _loop(run.plan.load),
             _intervals(run.plan.blocks),
             _neighbours(run.plan.load),
+            _anatomy(),
+            _lens(run.trials),
             _profiles(run.plan),
         ),
         command=command(run.plan),
@@ -103,7 +106,20 @@ def _timing(run: Run) -> Named:
         ("load", _share(timing.load_s, timing.total_s)),
         ("profiling", _share(timing.profiling_s, timing.total_s)),
         ("together", f"{formats.percent(timing.useful_share)} of the wall time"),
+        ("lens", _looks(run.trials)),
     )
+
+
+def _looks(trials: Sequence[Trial]) -> str:
+    """Say how often the lens looked, what that took, and in how many of the trials it watched."""
+    watched = [trial.lens for trial in trials if trial.lens]
+    seconds = sum(reading.seconds for reading in watched)
+    if not seconds:
+        return "none"
+    rate = formats.significant(sum(reading.samples for reading in watched) / seconds)
+    cost = formats.percent(sum(reading.cpu_share * reading.seconds for reading in watched) / seconds)
+    where = f"{len(watched)} of {formats.many(len(trials), 'trial')}"
+    return f"{rate} looks per second, {cost} of a core, in {where}"
 
 
 def _share(part_s: float, total_s: float) -> str:
@@ -147,6 +163,38 @@ def _neighbours(load: Load) -> tuple[str, str]:
         (
             f"While the work runs, /ping is called {formats.plain(load.probe_rate)} times a second and timed from when each"
             " call was due. It does no work: what it takes is what everything else on that event loop has to wait."
+        ),
+    )
+
+
+def _anatomy() -> tuple[str, str]:
+    return (
+        "The anatomy",
+        (
+            "The service stamps when a request is handed over, when a worker begins, when the function returns and when"
+            " the event loop has the result; CPU time is the thread's own. What the client measured beyond that is outside."
+            " The stages are means, and together they are the client's mean latency."
+        ),
+    )
+
+
+def _lens(trials: Sequence[Trial]) -> tuple[str, str]:
+    if not any(trial.lens for trial in trials):
+        return (
+            "The lens",
+            (
+                "No lens watched this run: how long threads waited for the GIL is not known, and the time inside the"
+                " function is told apart only into on and off the CPU."
+            ),
+        )
+    return (
+        "The lens",
+        (
+            "Another process read out of /proc what each thread of the service was doing, at jittered moments, and never"
+            " stopped it. Time on a core and in the run queue are the kernel's own exact counts (what the hypervisor"
+            " took counts as run queue, in proportion to the time on a core); of the rest, the samples tell waiting for"
+            " the GIL from everything else. A mark that the worker sets around the call says what was inside the"
+            " function. Blocked includes a coroutine's suspension, which is stamped exactly."
         ),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from gilscope.model import BackendName
@@ -51,7 +51,15 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
         "cpu": Stage("run on CPU", "inside the function, on a core", "#4D4D4D", "#868686"),
         "gil_wait": Stage("GIL wait", "inside the function, waiting for the GIL", "#E69F00", "#E69F00"),
         "runqueue": Stage("run queue", "inside the function, waiting for a core", "#56B4E9", "#56B4E9"),
-        "blocked": Stage("blocked", "inside the function, asleep: I/O or a lock", "#BDBDBD", "#BDBDBD"),
+        "blocked": Stage(
+            "blocked", "inside the function, asleep: I/O, a lock, a suspended coroutine", "#BDBDBD", "#BDBDBD"
+        ),
+        "unexplained": Stage(
+            "unexplained",
+            "what the other parts leave of the time inside the function",
+            "#E6E2D8",
+            "#33373E",
+        ),
         "off_cpu": Stage(
             "run off CPU",
             "inside the function, not on a core: GIL, core or I/O, not told apart here",
@@ -62,6 +70,16 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
     }
 )
 """The stages in the order in which a request passes through them."""
+
+STATES: Mapping[str, Stage] = MappingProxyType(
+    {
+        "cpu": replace(STAGES["cpu"], label="on CPU", meaning="on a core"),
+        "gil_wait": replace(STAGES["gil_wait"], meaning="asleep until it gets the GIL"),
+        "runqueue": replace(STAGES["runqueue"], meaning="ready to run, waiting for a core"),
+        "blocked": replace(STAGES["blocked"], meaning="asleep: I/O, a lock, or nothing to do"),
+    }
+)
+"""What a thread may be doing; a state has the colour of the stage with the same key."""
 
 
 def luminance(colour: str) -> float:

@@ -10,6 +10,10 @@ from itertools import pairwise
 ROOM = 44
 """What a tick with its label takes of an axis, at least."""
 
+MOST = 6
+CLOSEST = 40
+"""How close two neighbouring ticks of a logarithmic axis may come, where ticks are not evenly spaced."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -35,9 +39,11 @@ class Scale:
 
     def ticks(self) -> list[float]:
         """Return round figures within the scale, with :data:`ROOM` for each."""
-        most = max(3, int(abs(self.end - self.start) // ROOM))
-        ticks = _log_ticks if self.log else _linear_ticks
-        return ticks(self.low, self.high, min(most, 6))
+        length = abs(self.end - self.start)
+        most = min(max(3, int(length // ROOM)), MOST)
+        if self.log:
+            return _log_ticks(self.low, self.high, most, CLOSEST / length * self._extent)
+        return _linear_ticks(self.low, self.high, most)
 
 
 def from_zero(values: Iterable[float], start: float, end: float) -> Scale:
@@ -98,14 +104,16 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
     return [round(at * step, 12) for at in range(first, math.floor(high / step) + 1)]
 
 
-def _log_ticks(low: float, high: float, most: int) -> list[float]:
+def _log_ticks(low: float, high: float, most: int, gap: float) -> list[float]:
+    """Return the densest ticks, six at most, of which no two are closer than ``gap`` decades."""
     for steps in ((1, 2, 5), (1, 3), (1,)):
         ticks = _decade_ticks(low, high, steps)
-        if len(ticks) <= most:
+        apart = all(math.log10(after / before) >= gap for before, after in pairwise(ticks))
+        if apart and len(ticks) <= MOST:
             break
     if len(ticks) < 2:
         return _linear_ticks(low, high, most)
-    return ticks[:: math.ceil(len(ticks) / most)]
+    return ticks[:: max(math.ceil(len(ticks) / MOST), math.ceil(gap))]
 
 
 def _decade_ticks(low: float, high: float, steps: tuple[int, ...]) -> list[float]:

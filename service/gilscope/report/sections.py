@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gilscope.model import BackendName, Evidence, Flame, FlameKind, Trial
-from gilscope.report import charts, formats
+from gilscope.model import Anatomy, BackendName, Evidence, Flame, FlameKind, Trial
+from gilscope.report import anatomy, charts, formats, stacks
 from gilscope.report import facts as known
+from gilscope.report.classes import Kind, put_in_words
 from gilscope.report.facts import Facts
-from gilscope.report.palette import STAGES, Stage
+from gilscope.report.palette import STAGES, STATES, Stage
 from gilscope.report.percentiles import percentile_chart
-from gilscope.report.tables import TRIAL_COLUMNS, Table, TrialRow, backend_table, trial_rows
+from gilscope.report.tables import (
+    TRIAL_COLUMNS,
+    Details,
+    Table,
+    TrialRow,
+    backend_table,
+    request_details,
+    trial_rows,
+)
 
 T = TypeVar("T")
 
-SEEN = 0.005
-"""Share of a mean request from which a stage can be seen in its bar."""
+NO_LENS = "no-lens"
+"""Code of the caution that says why no lens watched."""
 
 READING = {
     FlameKind.HOLDING: "Who had the GIL. The wider a frame, the larger its share of the time the GIL was held.",
@@ -33,6 +42,20 @@ class Pair:
 
     wide: str
     narrow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """A chart of stacked bars (None without data), how to read it, what its colours mean, what it lacks.
+
+    ``holds`` says whether it has lines for how long the GIL was held.
+    """
+
+    chart: Pair | None
+    reading: str
+    legend: tuple[tuple[str, Stage], ...]
+    lacks: str
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +110,16 @@ class Section:
     anchor: str
     workload: str
     called: str
+    kind: Kind | None
     latency: Pair | None
     throughput: str | None
     probe: str | None
-    anatomy: Pair | None
-    legend: tuple[tuple[str, Stage], ...]
+    request: Stacked
+    threads: Stacked
     table: Table
     trial_columns: tuple[str, ...]
     trials: tuple[TrialRow, ...]
+    details: Details | None
     graphs: tuple[GraphGroup, ...]
     notes: tuple[Note, ...]
     discarded: tuple[Discarded, ...]
@@ -104,19 +129,20 @@ class Section:
 def build_section(evidence: Evidence, workload: str, anchor: str, graphs: Mapping[str, str]) -> Section:
     """Build the section of one workload; ``graphs`` maps :attr:`Flame.path` to markup."""
     rows = known.collect(evidence, workload)
-    anatomies = _measured(rows, known.anatomy)
     return Section(
         anchor=anchor,
         workload=workload,
         called=_called(evidence, workload),
+        kind=_kind(evidence, workload),
         latency=_latency(rows),
         throughput=_drawn(_measured(rows, known.rate), charts.throughput),
         probe=_drawn(_measured(rows, known.ping), charts.probe),
-        anatomy=_pair(lambda width: charts.anatomy(anatomies, width)) if anatomies else None,
-        legend=_legend([charts.stages(row) for row in anatomies.values()]),
+        request=_request(rows),
+        threads=_threads(rows),
         table=backend_table(rows, known.find_verdict(evidence, workload)),
         trial_columns=TRIAL_COLUMNS,
         trials=trial_rows(rows),
+        details=request_details(rows),
         graphs=_graph_groups(evidence, workload, graphs),
         notes=_notes(rows),
         discarded=_discarded(rows),
@@ -141,18 +167,80 @@ def _latency(rows: tuple[Facts, ...]) -> Pair | None:
     return _pair(lambda width: percentile_chart(curves, width)) if curves else None
 
 
-def _legend(parts: list[dict[str, float]]) -> tuple[tuple[str, Stage], ...]:
-    """Explain the stages that are wide enough anywhere to be seen."""
-    totals = {
+def _request(rows: tuple[Facts, ...]) -> Stacked:
+    """Draw where the mean request's time went."""
+    found = _measured(rows, known.anatomy)
+    return Stacked(
+        chart=_pair(lambda width: stacks.anatomy(found, width)) if found else None,
+        reading=" ".join(
+            ("The mean request, from the client's send to its answer.", *_told_apart(found.values()))
+        ),
+        legend=_legend([anatomy.drawn(row) for row in found.values()], STAGES),
+        lacks="" if found else "No anatomy was measured.",
+    )
+
+
+def _told_apart(found: Collection[Anatomy]) -> Iterator[str]:
+    """Say whose figures the parts of the run are, where anything told them apart."""
+    if any(row.unexplained is not None for row in found):
+        yield "Inside the function as the lens saw it."
+    if any(stacks.excess_told(row) for row in found):
+        yield "Where a split exceeds the run, it is drawn shorter than it was measured."
+
+
+def _threads(rows: tuple[Facts, ...]) -> Stacked:
+    """Draw where the time of the loop's thread and of the workers went."""
+    found = _measured(rows, known.lens)
+    seen = [crew.spent for reading in found.values() for crew in stacks.crews(reading)]
+    holds = any(stacks.held_share(spent) is not None for spent in seen)
+    line = " The line below a bar: holding the GIL." if holds else ""
+    return Stacked(
+        chart=_pair(lambda width: stacks.threads(found, width)) if seen else None,
+        reading=f"Shares of the threads' wall time, seen from outside.{line}" if seen else "",
+        legend=_legend([stacks.shares(spent) for spent in seen], STATES),
+        lacks=_unwatched(rows),
+        holds=holds,
+    )
+
+
+def _unwatched(rows: tuple[Facts, ...]) -> str:
+    """Say where no lens watched, and where to read why."""
+    tried = [facts for facts in rows if facts.valid]
+    missing = [facts for facts in tried if known.lens(facts) is None]
+    if not missing:
+        return "" if tried else "No valid trial yet."
+    which = (
+        "this workload"
+        if len(missing) == len(tried)
+        else formats.listing([facts.backend for facts in missing])
+    )
+    why = any(
+        caution.code == NO_LENS for facts in missing for trial in facts.valid for caution in trial.warnings
+    )
+    return f"No lens watched {which}: how long threads waited for the GIL is not known." + (
+        " The reason stands below." if why else ""
+    )
+
+
+def _legend(
+    parts: Sequence[Mapping[str, float]], words: Mapping[str, Stage]
+) -> tuple[tuple[str, Stage], ...]:
+    """Explain the parts that are wide enough anywhere to be seen."""
+    widest = {
         name: max((row.get(name, 0.0) / (sum(row.values()) or 1) for row in parts), default=0.0)
-        for name in STAGES
+        for name in words
     }
-    return tuple((name, stage) for name, stage in STAGES.items() if totals[name] >= SEEN)
+    return tuple((name, meaning) for name, meaning in words.items() if widest[name] >= stacks.SEEN)
+
+
+def _kind(evidence: Evidence, workload: str) -> Kind | None:
+    found = known.find_target(evidence, workload)
+    return put_in_words(found.classification) if found and found.classification else None
 
 
 def _called(evidence: Evidence, workload: str) -> str:
     """Write the call that was measured: the target and its arguments."""
-    target = next((target for target in evidence.run.plan.targets if target.workload == workload), None)
+    target = known.find_target(evidence, workload)
     if target is None:
         return workload
     arguments = ", ".join(
@@ -216,7 +304,7 @@ def _places(trials: list[Trial]) -> str:
     """Name the trials, backend by backend: ``threads, blocks 1 and 3``."""
     blocks: dict[BackendName, list[str]] = {}
     for trial in trials:
-        blocks.setdefault(trial.backend, []).append(str(trial.block))
+        blocks.setdefault(trial.backend, []).append(formats.block(trial.block))
     return "; ".join(
         f"{backend}, {'block' if len(numbers) == 1 else 'blocks'} {formats.listing(numbers)}"
         for backend, numbers in blocks.items()
@@ -224,4 +312,4 @@ def _places(trials: list[Trial]) -> str:
 
 
 def _where(trial: Trial) -> str:
-    return f"{trial.backend}, block {trial.block}"
+    return f"{trial.backend}, block {formats.block(trial.block)}"

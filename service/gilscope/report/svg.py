@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 Attribute = str | float | None
@@ -40,6 +41,18 @@ def path(points: list[tuple[float, float]], class_: str) -> str:
     """Build a line through points."""
     steps = " ".join(f"{'L' if at else 'M'}{_number(x)} {_number(y)}" for at, (x, y) in enumerate(points))
     return element("path", d=steps, class_=class_)
+
+
+def hatch(x: float, y: float, width: float, height: float, step: float = 6) -> str:
+    """Build diagonal stripes within a rectangle: its own lines, for a pattern would have to be asked for by URL."""
+    offsets = (step / 2 - height + step * at for at in range(math.ceil((width + height) / step)))
+    ends = ((offset, max(0.0, -offset), min(height, width - offset)) for offset in offsets)
+    steps = " ".join(
+        f"M{_number(x + offset + low)} {_number(y + height - low)}L{_number(x + offset + high)} {_number(y + height - high)}"
+        for offset, low, high in ends
+        if high > low
+    )
+    return element("path", d=steps, class_="hatch")
 
 
 def picture(width: float, height: float, about: str, *children: str) -> str:

@@ -1,13 +1,27 @@
-"""All figures of a workload as tables: one of backends, one of single trials."""
+"""All figures of a workload as tables: one of backends, one of single trials, one of what their requests did."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gilscope.model import BackendName, Interval, Latency, ProbeLatency, Trial, Verdict
+from gilscope.model import (
+    Anatomy,
+    BackendName,
+    Interval,
+    Latency,
+    LensReading,
+    ProbeLatency,
+    ThreadRole,
+    Trial,
+    Verdict,
+)
 from gilscope.report import facts as known
 from gilscope.report import formats
+from gilscope.report.anatomy import measured
 from gilscope.report.facts import SOUND_P99, Facts
+from gilscope.report.palette import STAGES
+from gilscope.report.stacks import held_share
 
 ROUGH = f"rough: fewer than {SOUND_P99:,} samples lie behind this p99"
 
@@ -83,6 +97,67 @@ def trial_rows(rows: tuple[Facts, ...]) -> tuple[TrialRow, ...]:
     return tuple(_trial_row(trial) for trial in sorted(trials, key=lambda trial: trial.block))
 
 
+@dataclass(frozen=True, slots=True)
+class Details:
+    """The mean request of every trial to the microsecond, each backend's mean first, and its threads' shares.
+
+    ``lens`` says whether any of it comes from a lens.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[TrialRow, ...]
+    lens: bool
+
+
+THREAD_COLUMNS = ("loop waits", "loop holds", "workers wait", "workers hold", "looks")
+
+
+def request_details(rows: tuple[Facts, ...]) -> Details | None:
+    """Tabulate the anatomies as they were measured; None where there are none."""
+    found = [trial.anatomy_ms for facts in rows for trial in facts.trials if trial.anatomy_ms]
+    if not found:
+        return None
+    present = {name for row in found for name in measured(row)}
+    stages = [name for name in STAGES if name in present]
+    lens = any(trial.lens for facts in rows for trial in facts.trials)
+    return Details(
+        columns=("mean ms", *(STAGES[name].label for name in stages), *(THREAD_COLUMNS if lens else ())),
+        rows=tuple(row for facts in rows for row in _details(facts, stages, lens=lens)),
+        lens=lens,
+    )
+
+
+def _details(facts: Facts, stages: Sequence[str], *, lens: bool) -> Iterator[TrialRow]:
+    def cells(row: Anatomy | None, reading: LensReading | None) -> tuple[str, ...]:
+        return (*_stages(row, stages), *(_seen(reading) if lens else ()))
+
+    if facts.valid:
+        yield TrialRow("all", facts.backend, cells(known.anatomy(facts), known.lens(facts)), counted=True)
+    for trial in sorted(facts.trials, key=lambda trial: trial.block):
+        numbered = formats.block(trial.block)
+        yield TrialRow(numbered, facts.backend, cells(trial.anatomy_ms, trial.lens), trial.valid)
+
+
+def _stages(row: Anatomy | None, stages: Sequence[str]) -> tuple[str, ...]:
+    values = measured(row) if row else {}
+    figures = (row.mean if row else None, *(values.get(name) for name in stages))
+    return tuple(map(formats.microseconds, figures))
+
+
+def _seen(reading: LensReading | None) -> tuple[str, ...]:
+    """Write the shares of the loop and of the workers, and how often the lens looked."""
+    if reading is None:
+        return (formats.ABSENT,) * len(THREAD_COLUMNS)
+    spent = [reading.roles.get(role) for role in (ThreadRole.LOOP, ThreadRole.WORKER)]
+    known_spent = [seconds if seconds and seconds.wall_s else None for seconds in spent]
+    shares = [
+        share
+        for seconds in known_spent
+        for share in ((seconds.gil_wait_share, held_share(seconds)) if seconds else (None, None))
+    ]
+    return (*map(formats.percent, shares), formats.count(reading.samples))
+
+
 def _row(facts: Facts, verdict: Verdict | None, *, waits: bool) -> Row:
     if not facts.trials:
         reason = f"not tried: {facts.excluded}" if facts.excluded else "no trial yet"
@@ -154,4 +229,4 @@ def _trial_row(trial: Trial) -> TrialRow:
         f"{formats.count(trial.probes_answered)} of {formats.count(trial.probes_due)}",
         formats.percent(trial.generator.cpu_share if trial.generator else None),
     )
-    return TrialRow(str(trial.block), trial.backend, cells, trial.valid)
+    return TrialRow(formats.block(trial.block), trial.backend, cells, trial.valid)

@@ -5,7 +5,8 @@
 3. If one is left, it wins. If several are, the evidence shows no difference, and the simplest is recommended.
    A single block shows no spread, and so never makes a winner.
 
-A winner that freezes the event loop beside another backend is told so.
+A winner that freezes the event loop beside another backend is told so. Where a lens watched, the reason ends with
+who waited for the GIL, if that explains the outcome; it never decides anything.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from gilscope.model import (
     Verdict,
 )
 from gilscope.verdict.statistics import Block, Figures, cut, estimate
-from gilscope.verdict.wording import describe_tie, describe_winner, freeze_caveat
+from gilscope.verdict.waiting import Wait, explain_tie, explain_winner, material_loop_share, pool_waits
+from gilscope.verdict.wording import describe_tie, describe_winner, fastest_first, freeze_caveat
 
 TIE_MARGIN = 0.05
 """Throughputs within 5 % of each other count as equal: nobody should change a design for less."""
@@ -57,10 +59,11 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
     kind = _considerate(contenders, figures) if repeated else contenders
     recommended = kind[0]
     winner = recommended if len(kind) == 1 and len(figures) > 1 else None
+    waits = pool_waits(trials, figures)
     reason = (
-        describe_winner(recommended, contenders, figures)
+        _winners_reason(recommended, contenders, figures, waits)
         if winner
-        else describe_tie(kind, figures, measured=len(figures))
+        else _ties_reason(kind, figures, waits)
     )
     verdict = Verdict(
         workload=target.workload,
@@ -72,10 +75,30 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
         caveats=(
             *(() if repeated else (ONE_BLOCK,)),
             *((UNSETTLED,) if repeated and _unsettled(kind, figures) else ()),
-            *_caveats(recommended, figures, trials),
+            *_caveats(recommended, figures, waits, trials),
         ),
     )
     return _with_figures(verdict, figures)
+
+
+def _winners_reason(
+    winner: BackendName,
+    contenders: Sequence[BackendName],
+    figures: Mapping[BackendName, Figures],
+    waits: Mapping[BackendName, Wait],
+) -> str:
+    others = fastest_first(figures, winner)
+    return _sentences(describe_winner(winner, contenders, figures), explain_winner(winner, others, waits))
+
+
+def _ties_reason(
+    tied: Sequence[BackendName], figures: Mapping[BackendName, Figures], waits: Mapping[BackendName, Wait]
+) -> str:
+    return _sentences(describe_tie(tied, figures, measured=len(figures)), explain_tie(tied, waits))
+
+
+def _sentences(*said: str) -> str:
+    return ". ".join(filter(None, said))
 
 
 def _blocks_by_backend(
@@ -138,11 +161,14 @@ def _or_infinite(value: float) -> float:
 
 
 def _caveats(
-    recommended: BackendName, figures: Mapping[BackendName, Figures], trials: Sequence[Trial]
+    recommended: BackendName,
+    figures: Mapping[BackendName, Figures],
+    waits: Mapping[BackendName, Wait],
+    trials: Sequence[Trial],
 ) -> Iterator[str]:
     best = kindest(list(figures), figures)
     if best is not recommended and _worse(recommended, best, figures):
-        yield freeze_caveat(recommended, best, figures)
+        yield freeze_caveat(recommended, best, figures, material_loop_share(recommended, waits))
     yield from _unmeasured([trial for trial in trials if trial.backend not in figures])
 
 

@@ -13,8 +13,15 @@ def figure(value: float) -> str:
     """Write a number with three significant digits, never in exponent form."""
     if math.isnan(value):
         return "?"
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    rounded = float(f"{value:.2e}")
+    digits = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 0
     return f"{value:,.{digits}f}"
+
+
+def percent(share: float) -> str:
+    """Write a share of 0 to 1 in per cent: tenths below ten, none above, as reports do."""
+    value = share * 100
+    return f"{value:.0f} %" if value == 0 or value >= 9.95 else f"{value:.1f} %"
 
 
 def times(ratio: Interval) -> str:
@@ -22,16 +29,18 @@ def times(ratio: Interval) -> str:
     return f"{ratio.mid:.2f}x (95 % interval {ratio.low:.2f} to {ratio.high:.2f})"
 
 
+def fastest_first(figures: Mapping[BackendName, Figures], winner: BackendName) -> list[BackendName]:
+    """Return all but the winner, by throughput."""
+    others = (name for name in figures if name is not winner)
+    return sorted(others, key=lambda name: figures[name].throughput_rps.point, reverse=True)
+
+
 def describe_winner(
     winner: BackendName, contenders: Sequence[BackendName], figures: Mapping[BackendName, Figures]
 ) -> str:
     """Say by how much the winner wins: over the next best, and over the baseline."""
     own = figures[winner]
-    others = sorted(
-        (name for name in figures if name is not winner),
-        key=lambda name: figures[name].throughput_rps.point,
-        reverse=True,
-    )
+    others = fastest_first(figures, winner)
     compared = list(dict.fromkeys([*(name for name in others if name is BASELINE), others[0]]))
     ratios = " and ".join(
         f"{times(own.throughput_rps.over(figures[name].throughput_rps))} {name}" for name in compared
@@ -65,10 +74,43 @@ def describe_tie(
     return f"no difference shown between {', '.join(tied)}: {ratios}. {simplest} is the simplest"
 
 
-def freeze_caveat(recommended: BackendName, best: BackendName, figures: Mapping[BackendName, Figures]) -> str:
-    """Say that the recommended backend holds up its neighbours, and which one does not."""
+def freeze_caveat(
+    recommended: BackendName,
+    best: BackendName,
+    figures: Mapping[BackendName, Figures],
+    loop_share: float | None = None,
+) -> str:
+    """Say that the recommended backend holds up its neighbours, and which one does not.
+
+    ``loop_share`` is the share of the time for which its event loop waited for the GIL, None where that is no cause.
+    """
     mine, theirs = figures[recommended].probe_p99_ms.point, figures[best].probe_p99_ms.point
+    cause = (
+        "" if loop_share is None else f"; its event loop waited for the GIL {percent(loop_share)} of the time"
+    )
     return (
         f"{recommended} holds up everything else in the process: /ping p99 is {figure(mine)} ms, "
-        f"on {best} {figure(theirs)} ms"
+        f"on {best} {figure(theirs)} ms{cause}"
     )
+
+
+def describe_wait(
+    backend: BackendName, request_ms: tuple[float, float] | None, loop_share: float | None
+) -> str:
+    """Say who waited for the GIL on a backend.
+
+    ``request_ms`` is how long the mean request took, and for how long of that it waited inside the function;
+    ``loop_share`` is the share of the time for which the event loop waited. Either is None where it explains nothing.
+    """
+    took, waited = request_ms or (0.0, 0.0)
+    request = f"of {figure(took)} ms a request waited {figure(waited)} ms for the GIL inside the function"
+    if loop_share is None:
+        return f"On {backend}, {request}"
+    if request_ms is None:
+        return f"On {backend}, the event loop waited for the GIL {percent(loop_share)} of the time"
+    return f"On {backend}, {request}, and the event loop waited for it {percent(loop_share)} of the time"
+
+
+def describe_calm(backend: BackendName, share: float) -> str:
+    """Say that the function hardly waited for the GIL, and for what share of its time."""
+    return f"On {backend}, the function hardly waited for the GIL: {percent(share)} of its time"
