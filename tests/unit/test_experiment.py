@@ -353,7 +353,7 @@ class Trying:
 
 Try = Callable[..., Trying]
 LOOP = Span(StateSeconds(0.5, 0.25, 3.0, 0.25, 0.4), NOTHING)
-WORKERS = Span(StateSeconds(3.2, 0.2, 1.6, 3.0, 3.0), StateSeconds(3.0, 0.25, 1.5, 0.25))
+WORKERS = Span(StateSeconds(3.2, 0.2, 1.6, 3.0, 3.0), StateSeconds(0.12, 0.01, 0.06, 0.01))
 WINDOW = Window(4.0, 800, 0.02, {ThreadRole.LOOP: LOOP, ThreadRole.WORKER: WORKERS})
 MEASURED = Measured(SAMPLES, Tally(0, None, 1, 1, GeneratorLoad(0.1, 0.0, 0.3)))
 

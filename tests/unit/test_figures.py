@@ -88,18 +88,32 @@ def test_the_parts_of_run_and_the_unexplained_rest_add_up(
 
 
 def test_nothing_is_left_unexplained_where_both_clocks_agree() -> None:
-    # 3 of 5 ms on a CPU by the stamps, 60 % of the time on one by the lens.
-    anatomy = anatomy_of(work_of(4), StateSeconds(6.0, 1.0, 2.0, 1.0))
+    # Four calls of 5 ms, of which 3 ms on a CPU.
+    anatomy = anatomy_of(work_of(4), StateSeconds(0.010, 0.004, 0.004, 0.002))
     assert anatomy is not None
-    assert (anatomy.gil_wait, anatomy.runqueue, anatomy.blocked) == (1.0, 0.5, 0.5)
+    assert (anatomy.gil_wait, anatomy.runqueue, anatomy.blocked) == pytest.approx((1.0, 0.5, 0.5))
     assert anatomy.unexplained == pytest.approx(0.0)
+
+
+def test_the_lens_sees_failed_calls_as_well() -> None:
+    alone = anatomy_of(work_of(4), StateSeconds(0.0, 0.0, 0.008, 0.0))
+    among = anatomy_of(work_of(4), StateSeconds(0.0, 0.0, 0.008, 0.0), failures=4)
+    assert alone is not None
+    assert among is not None
+    assert (alone.gil_wait, among.gil_wait) == pytest.approx((2.0, 1.0))
+
+
+def test_ready_for_less_than_the_time_on_a_cpu_is_no_negative_run_queue() -> None:
+    anatomy = anatomy_of(work_of(4), StateSeconds(0.008, 0.0, 0.008, 0.0))
+    assert anatomy is not None
+    assert (anatomy.gil_wait, anatomy.runqueue, anatomy.unexplained) == pytest.approx((2.0, 0.0, 0.0))
 
 
 def test_a_suspended_coroutine_counts_as_blocked() -> None:
     work = replace(work_of(2), suspended_ms=[1.0] * 2)
-    anatomy = anatomy_of(work, StateSeconds(3.0, 0.0, 1.0, 0.0))
+    anatomy = anatomy_of(work, StateSeconds(0.006, 0.0, 0.002, 0.0))
     assert anatomy is not None
-    assert (anatomy.gil_wait, anatomy.blocked, anatomy.unexplained) == (1.0, 1.0, 0.0)
+    assert (anatomy.gil_wait, anatomy.blocked, anatomy.unexplained) == pytest.approx((1.0, 1.0, 0.0))
 
 
 def test_what_the_lens_did_not_see_inside_stays_unexplained() -> None:

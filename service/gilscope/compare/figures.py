@@ -32,10 +32,11 @@ MAX_STEAL_SHARE = 0.05
 """Other machines' work on the same host: more than this, and trials differ for reasons of their own."""
 
 
-def anatomy_of(work: WorkSamples, inside: StateSeconds | None) -> Anatomy | None:
+def anatomy_of(work: WorkSamples, inside: StateSeconds | None, failures: int = 0) -> Anatomy | None:
     """Split the mean request; None where there was none.
 
-    ``inside`` is how the service's threads spent their time inside the function, None where no lens watched.
+    ``inside`` is how the service's threads spent their time inside the function, over all calls, those that failed
+    included; None where no lens watched.
     """
     if not work.latency_ms:
         return None
@@ -47,20 +48,23 @@ def anatomy_of(work: WorkSamples, inside: StateSeconds | None) -> Anatomy | None
         cpu=fmean(work.cpu_ms),
         return_=back,
     )
-    return stamped if inside is None else _split(stamped, fmean(work.suspended_ms), inside)
+    if inside is None:
+        return stamped
+    return _split(stamped, fmean(work.suspended_ms), inside, len(work.latency_ms) + failures)
 
 
-def _split(stamped: Anatomy, suspended_ms: float, inside: StateSeconds) -> Anatomy:
-    """Share out a call's time on its thread as the lens saw all threads spend theirs inside the function.
+def _split(stamped: Anatomy, suspended_ms: float, inside: StateSeconds, calls: int) -> Anatomy:
+    """Add to the stamps what the lens saw of the threads inside the function, per call.
 
-    As shares, because the calls that the window cuts off at its ends are in the lens's seconds and not in the stamps.
+    The lens and the stamps are two clocks: where they disagree, and where the window cut calls off at its ends, a rest
+    stays unexplained. How much of the time that a thread was ready it was on a core is known best from the stamps.
     """
-    ms_per_s = (stamped.run - suspended_ms) / inside.wall_s if inside.wall_s else 0.0
+    ready_ms = (inside.on_cpu_s + inside.runqueue_s) * 1e3 / calls
     return replace(
         stamped,
-        gil_wait=inside.gil_wait_s * ms_per_s,
-        runqueue=inside.runqueue_s * ms_per_s,
-        blocked=suspended_ms + inside.blocked_s * ms_per_s,
+        gil_wait=inside.gil_wait_s * 1e3 / calls,
+        runqueue=max(0.0, ready_ms - stamped.cpu),
+        blocked=suspended_ms + inside.blocked_s * 1e3 / calls,
     )
 
 
@@ -98,7 +102,7 @@ def trial_of(
         throughput_rps=len(work.done_s) / measured.samples.window_s,
         latency_ms=latency,
         probe_latency_ms=summarize_probe(measured.samples.probe.latency_ms),
-        anatomy_ms=anatomy_of(work, window.inside() if window else None),
+        anatomy_ms=anatomy_of(work, window.inside() if window else None, measured.tally.errors),
         gil_wait_share=gil_wait_share(window) if window else None,
         cpu_cores=usage.cpu_cores,
         memory_mb=usage.memory_mb,

@@ -6,19 +6,16 @@ what it found as another. Whatever the function does to its process, nothing els
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import pickle
 import sys
 from collections.abc import Mapping
 from time import perf_counter
 
-from gilscope.backends import interpreters
 from gilscope.backends.execution import execute
+from gilscope.classify.handing_over import pickling_problem, subinterpreter_problem
 from gilscope.errors import UsageError
 from gilscope.model import BackendName
-from gilscope.workloads.base import FunctionRef
 from gilscope.workloads.loader import resolve
 
 
@@ -33,9 +30,9 @@ def inspect_target(target: str, given: Mapping[str, str], app_dir: str | None) -
     outcome = execute(workload.function, workload.arguments, workload.is_async)
     call_ms = (perf_counter() - begun) * 1e3
     excluded: dict[str, str] = {}
-    if outcome.failure is None and (reason := _pickling_problem(outcome.result)):
+    if outcome.failure is None and (reason := pickling_problem(outcome.result, "its result")):
         excluded = {BackendName.PROCESSES: reason, BackendName.INTERPRETERS: reason}
-    elif reason := _subinterpreter_problem(workload.function):
+    elif reason := subinterpreter_problem(workload.function):
         excluded = {BackendName.INTERPRETERS: reason}
     return {
         "workload": workload.name,
@@ -44,35 +41,6 @@ def inspect_target(target: str, given: Mapping[str, str], app_dir: str | None) -
         "failure": outcome.failure and outcome.failure.traceback,
         "excluded": excluded,
     }
-
-
-def _pickling_problem(result: object) -> str | None:
-    try:
-        pickle.loads(pickle.dumps(result))  # noqa: S301  we have just made it ourselves
-    except Exception as problem:  # noqa: BLE001  pickling runs code of the user's classes
-        kind = type(result).__name__
-        return f"its result ({kind}) cannot be pickled: {type(problem).__name__}: {problem}"
-    return None
-
-
-def _subinterpreter_problem(function: FunctionRef) -> str | None:
-    if interpreters.unavailable() is not None:
-        return None
-    pool = importlib.import_module("concurrent.futures").InterpreterPoolExecutor(1)
-    try:
-        pool.submit(_import_quietly, function).result()
-    except Exception as problem:  # noqa: BLE001  a module may fail to import in any way
-        return f"it does not import in a subinterpreter: {problem}"
-    finally:
-        # Without waiting: a thread that the module started may never let the interpreter end.
-        pool.shutdown(wait=False)
-    return None
-
-
-def _import_quietly(function: FunctionRef) -> None:
-    from gilscope.workloads.importing import load  # noqa: PLC0415  runs in the subinterpreter
-
-    load(function)
 
 
 def main() -> int:
