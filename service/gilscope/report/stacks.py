@@ -16,7 +16,7 @@ from gilscope.report.svg import element, hatch, picture, title, words
 SEEN = 0.005
 """Share of a bar from which a part of it can be seen."""
 
-TOLD = 0.02
+TOLD = 0.01
 """Share of a mean request from which an overlap is worth words: samples scatter."""
 
 MATERIAL = 0.1
