@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pythons import VERSIONS, find_python
 
 from gilscope.workloads.upstream_process import running_upstream
 
@@ -31,3 +32,14 @@ def collected() -> Iterator[None]:
     """Collect garbage after the test: connections of SQLite are in cycles, and complain when they are found."""
     yield
     gc.collect()
+
+
+@pytest.fixture(params=VERSIONS)
+def python(request: pytest.FixtureRequest) -> tuple[str, Path]:
+    """Each Python that can be watched, as version (``3.13``) and executable; a test is skipped on those not here."""
+    found = find_python(request.param)
+    if found is None:
+        pytest.skip(
+            f"there is no Python {request.param} here: GILSCOPE_PYTHONS names more folders to look in"
+        )
+    return request.param, found

@@ -59,6 +59,11 @@ class Child:
         """The child's process id."""
         return self._process.pid
 
+    def fileno(self) -> int:
+        """Return what becomes readable with the next message or the child's end: a loop can wait for that."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
     def receive(self, timeout_s: float) -> dict[str, object]:
         """Return the next JSON object that the child prints.
 

@@ -5,11 +5,13 @@ Only the *dynamic* symbol table is read: the loader needs it, so ``strip`` leave
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -17,6 +19,9 @@ from elftools.elf.hash import GNUHashSection
 from elftools.elf.sections import Symbol, SymbolTableSection
 
 T = TypeVar("T")
+
+_BROKEN = (ELFError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError, struct.error)
+"""What the parser raises for a file that is cut short, or that only begins like an ELF file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +55,19 @@ def _remembering(read: Callable[[Path, str], T]) -> Callable[[Path, str], T]:
 
 @_remembering
 def find_definition(path: Path, name: str) -> Defined | None:
-    """Return where a file defines ``name``, or None where it does not, or is no ELF file.
+    """Return where a file defines ``name``, or None where it does not, or is no ELF file, or a broken one.
 
     Raises:
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        elf = _open(file)
-        symbol = elf and _look_up(elf, name)
-        if not elf or not symbol or symbol["st_shndx"] == "SHN_UNDEF":
-            return None
-        first = next(elf.iter_segments("PT_LOAD"))
-        base = first["p_vaddr"] - first["p_offset"]
-        return Defined(symbol["st_value"], symbol["st_size"], elf["e_type"] == "ET_DYN", base)
+    with path.open("rb") as file, contextlib.suppress(*_BROKEN):
+        elf = ELFFile(file)
+        symbol = _look_up(elf, name)
+        first = next(elf.iter_segments("PT_LOAD"), None)
+        if symbol and first and symbol["st_shndx"] != "SHN_UNDEF":
+            base = first["p_vaddr"] - first["p_offset"]
+            return Defined(symbol["st_value"], symbol["st_size"], elf["e_type"] == "ET_DYN", base)
+    return None
 
 
 @_remembering
@@ -72,16 +77,9 @@ def refers_to(path: Path, name: str) -> bool:
     Raises:
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        elf = _open(file)
-        return any(symbol["st_shndx"] == "SHN_UNDEF" for symbol in _scan(elf, name)) if elf else False
-
-
-def _open(file: BinaryIO) -> ELFFile | None:
-    try:
-        return ELFFile(file)
-    except ELFError:
-        return None
+    with path.open("rb") as file, contextlib.suppress(*_BROKEN):
+        return any(symbol["st_shndx"] == "SHN_UNDEF" for symbol in _scan(ELFFile(file), name))
+    return False
 
 
 def _look_up(elf: ELFFile, name: str) -> Symbol | None:

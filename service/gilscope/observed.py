@@ -22,7 +22,9 @@ INSIDE, OUTSIDE = 1, 0
 PR_SET_PTRACER = 0x59616D61
 """Of ``prctl(2)``: under Yama's ``ptrace_scope`` 1, lets one more process and its children attach."""
 
-_NAME = re.compile(r"/memfd:gilscope-(?P<role>[a-z]+)-(?P<thread>\d+)")
+_NAME = re.compile(
+    rf"/memfd:gilscope-(?P<role>{'|'.join(ThreadRole)})-(?P<thread>[1-9][0-9]{{0,9}})(?: \(deleted\))?"
+)
 
 Mark = mmap.mmap | bytearray
 """One byte that its thread alone writes."""
@@ -38,22 +40,22 @@ class MarkName(NamedTuple):
 def mark_thread(role: ThreadRole) -> Mark:
     """Return a mark for the calling thread; where there is no ``memfd_create``, one that nobody else can see.
 
-    The file stays open for as long as the thread's process lives: the lens finds the mark through it.
+    The file stays open for as long as the mark lives, which keeps a descriptor of its own: the lens finds it there.
     """
     create = getattr(os, "memfd_create", None)
     if create is None:
         return bytearray(1)
     try:
-        descriptor = create(f"gilscope-{role}-{threading.get_native_id()}")
-        os.ftruncate(descriptor, 1)
-        return mmap.mmap(descriptor, 1)
+        with open(create(f"gilscope-{role}-{threading.get_native_id()}"), "r+b", buffering=0) as file:  # noqa: PTH123  a number
+            file.truncate(1)
+            return mmap.mmap(file.fileno(), 1)
     except OSError:  # out of descriptors, say: not being observed must not keep anybody from working
         return bytearray(1)
 
 
 def parse_mark_name(link: str) -> MarkName | None:
     """Read the target of a link in ``/proc/PID/fd``; None where it is not a mark's file."""
-    found = _NAME.match(link)
+    found = _NAME.fullmatch(link)
     return MarkName(ThreadRole(found["role"]), int(found["thread"])) if found else None
 
 

@@ -1,90 +1,21 @@
 from __future__ import annotations
 
-import json
-import os
 import platform
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.request import urlopen
 
-import psutil
 import pytest
 from polling import all_end, eventually
+from served import FREE_PORTS, SMALL, TIMEOUT_S, refused, serving
 
 from gilscope.backends.table import available
 from gilscope.commands import serve
 from gilscope.commands.main import main
 
 pytestmark = pytest.mark.integration
-
-TIMEOUT_S = 60.0
-FREE_PORTS = ("--port=0", "--metrics-port=0")
-SMALL = ("--workload=noop", "--backends=asyncio")
-
-
-def command(*options: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "gilscope", "serve", *options]
-
-
-@dataclass
-class Served:
-    """A service as a real process; ``ready`` is its first line."""
-
-    process: subprocess.Popen[str]
-    ready: dict[str, object]
-
-    def get(self, path: str) -> dict[str, object]:
-        try:
-            with urlopen(f"{self.ready['url']}{path}", timeout=TIMEOUT_S) as answer:
-                found = json.load(answer)
-        except HTTPError as answer:
-            with answer:
-                found = json.load(answer)
-        assert isinstance(found, dict)
-        return found
-
-    def result(self, path: str) -> object:
-        answer = self.get(path)
-        assert "result" in answer, answer
-        return answer["result"]
-
-    def tree(self) -> list[psutil.Process]:
-        root = psutil.Process(self.process.pid)
-        return [root, *root.children(recursive=True)]
-
-    def end(self) -> tuple[int, str, str]:
-        """Wait for the end; give exit code and what else was printed."""
-        out, err = self.process.communicate(timeout=TIMEOUT_S)
-        return self.process.returncode, out, err
-
-
-@contextmanager
-def serving(*options: str) -> Iterator[Served]:
-    """Run a service for the block, with its standard input open."""
-    with subprocess.Popen(
-        command(*FREE_PORTS, *options),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            line = process.stdout.readline()
-            assert line, process.stderr.read()
-            yield Served(process, json.loads(line))
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_the_ready_line_says_where_and_what() -> None:
@@ -229,21 +160,6 @@ def test_a_worker_that_dies_does_not_keep_the_service_from_ending(functions: Pat
         served.process.send_signal(signal.SIGTERM)
         assert served.end()[:2] == (0, "")
         all_end(everybody)
-
-
-def refused(*options: str) -> str:
-    """Run a service that must not start; give the message."""
-    done = subprocess.run(
-        command(*options),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        stdin=subprocess.DEVNULL,
-    )
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
 
 
 @pytest.mark.parametrize("option", ["--port", "--metrics-port"])

@@ -76,3 +76,16 @@ def test_what_is_exposed_has_help_and_type() -> None:
         assert f"gilscope_request_duration_seconds_count{{{labels}}} {count}\n" in text
     for stage in STAGES:
         assert f'gilscope_stage_seconds_count{{backend="threads",stage="{stage}",workload="w"}} 0.0\n' in text
+
+
+def test_loop_lag_is_there_before_the_first_tick_and_says_where_its_floor_is() -> None:
+    metrics = ServiceMetrics()
+    name = "gilscope_event_loop_lag_seconds"
+    text = generate_latest(metrics.registry).decode()
+    assert f"# TYPE {name} histogram\n" in text
+    assert "an idle loop shows up to 1 ms" in text
+    assert f"{name}_count 0.0\n" in text
+    metrics.loop_lag.observe(0.5)
+    text = generate_latest(metrics.registry).decode()
+    assert f'{name}_bucket{{le="0.4"}} 0.0\n{name}_bucket{{le="0.63"}} 1.0\n' in text
+    assert f"{name}_count 1.0\n{name}_sum 0.5\n" in text

@@ -10,6 +10,7 @@ import cattrs
 from gilscope.child import STOP_GRACE_S, Child, module_command
 from gilscope.errors import LensError
 from gilscope.lens.readings import Window
+from gilscope.lens.sampler import RATE_HZ
 
 START_S = 20.0
 SLACK_S = 20.0
@@ -44,13 +45,13 @@ class Lens:
         self._ask({"watch": pid})
         self._answer(START_S)
 
-    def open_window(self, seconds: float) -> None:
-        """Begin to measure, for so long; returns at once.
+    def open_window(self, seconds: float, rate_hz: float = RATE_HZ) -> None:
+        """Begin to measure, for so long, taking so many looks a second; returns at once.
 
         Raises:
             LensError: the lens died.
         """
-        self._ask({"seconds": seconds})
+        self._ask({"seconds": seconds, "rate_hz": rate_hz})
         self._open_s = seconds
 
     def window(self) -> Window:

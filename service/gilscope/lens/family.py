@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,21 +22,26 @@ def thread_ids(pid: int) -> list[int]:
 
 def children(pid: int) -> list[int]:
     """Return the ids of a process's children, of their children, and so on; none of a process that has ended."""
-    try:
-        found = list(_own_children(pid))
-    except FileNotFoundError:
+    if not _kernel_lists_children():
         return _children_by_search(pid)
+    found = list(_own_children(pid))
     return [*found, *(grandchild for child in found for grandchild in children(child))]
 
 
+@functools.cache
+def _kernel_lists_children() -> bool:
+    """Whether the kernel has ``CONFIG_PROC_CHILDREN``."""
+    return Path("/proc/thread-self/children").exists()
+
+
 def _own_children(pid: int) -> Iterator[int]:
-    for tid in thread_ids(pid):
-        with contextlib.suppress(ProcessLookupError):
-            yield from map(int, Path(f"/proc/{pid}/task/{tid}/children").read_text(encoding="ascii").split())
+    with contextlib.suppress(OSError):
+        for tid in thread_ids(pid):
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # a thread that has just ended
+                yield from map(int, Path(f"/proc/{pid}/task/{tid}/children").read_bytes().split())
 
 
 def _children_by_search(pid: int) -> list[int]:
-    """Search all processes: a kernel without ``CONFIG_PROC_CHILDREN``, or a process that has just ended."""
     try:
         return [child.pid for child in psutil.Process(pid).children(recursive=True)]
     except psutil.Error:

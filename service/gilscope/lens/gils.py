@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 
@@ -10,7 +11,8 @@ from gilscope.lens.offsets import DebugOffsets
 from gilscope.lens.runtime import Runtime
 
 GIL_SIZE = 232
-"""Bytes of ``struct _gil_runtime_state``, at most: five words, and two each of glibc's condition variables and mutexes."""
+"""Bytes of ``struct _gil_runtime_state`` at most: five words, and two each of glibc's condition variables (48 bytes) and
+mutexes (40; 48 on aarch64). It is 208 to 232; what follows it in an interpreter's state is waited at by nobody."""
 
 MAX_INTERPRETERS = 4_096
 """A list longer than this is not one: it was read while it changed."""
@@ -35,17 +37,29 @@ class Gils:
         """Whether this Python says who holds a GIL."""
         return self._runtime.offsets is not None
 
+    @property
+    def are_off(self) -> bool:
+        """Whether there are none: a free-threaded Python."""
+        return self._runtime.offsets is not None and not self._gils
+
     def refresh(self) -> None:
         """Look for interpreters again, and forget which thread has which state: both come and go.
 
         Raises:
-            OSError: the process has ended.
+            OSError: the process has ended, or runs another program (its memory is another, and this one is gone).
         """
-        self._threads.clear()
+        self.forget_threads()
+        read_word(self._memory, self._runtime.address)
         if self._runtime.offsets is None:
             return
-        self._gils = list(dict.fromkeys(self._walk(self._runtime.offsets)))
-        self._spans[1:] = [(gil, gil + GIL_SIZE) for gil in self._gils]
+        # An interpreter that ends meanwhile takes its memory with it: then those that are known must do for now.
+        with contextlib.suppress(OSError):
+            self._gils = list(dict.fromkeys(self._walk(self._runtime.offsets)))
+            self._spans[1:] = [(gil, gil + GIL_SIZE) for gil in self._gils]
+
+    def forget_threads(self) -> None:
+        """Forget which thread has which state: the memory of states is used again soon."""
+        self._threads.clear()
 
     def _walk(self, offsets: DebugOffsets) -> Iterator[int]:
         """Yield the GIL of each interpreter; several may share the main interpreter's."""

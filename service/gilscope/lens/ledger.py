@@ -72,7 +72,8 @@ def settle(tally: Tally, wall_s: float, clock: Clock, stolen: float) -> Span:
     """Split a thread's wall time.
 
     ``clock`` is what its clocks gained; ``stolen`` is the time that the hypervisor took from all CPUs, per second
-    that anybody was on one. Without a look at it asleep, sleep counts as blocked.
+    that anybody was on one. Without a look at it asleep, sleep counts as blocked. A negative ``wall_s`` is one that
+    clocks which came late have used up before; it counts as none.
     """
     looks = tally.looks
     ready, gil, blocked = (looks[look] + looks[look + INSIDE] for look in Look)
@@ -81,7 +82,7 @@ def settle(tally: Tally, wall_s: float, clock: Clock, stolen: float) -> Span:
     stolen_s = min(rest_s, on_cpu_s * stolen)
     asleep_s, waiting_s = rest_s - stolen_s, runqueue_s + stolen_s
     gil_s = asleep_s * _share(gil, gil + blocked)
-    held_s = None if tally.held is None else wall_s * _share(tally.held, sum(looks))
+    held_s = None if tally.held is None else max(0.0, wall_s) * _share(tally.held, sum(looks))
     ready_inside = _share(looks[Look.READY + INSIDE], ready)
     return Span(
         StateSeconds(on_cpu_s, waiting_s, gil_s, asleep_s - gil_s, held_s),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from types import TracebackType
 from typing import Protocol, Self
+
+_HIGHEST = 2**63 - 1
+"""The system call takes no more."""
 
 
 class Memory(Protocol):
@@ -37,6 +41,8 @@ class ProcessMemory:
         Raises:
             OSError: there is no memory at that address, or the process has ended.
         """
+        if not 0 <= address <= _HIGHEST:  # What was freed and filled with a pattern makes such pointers.
+            raise OSError(errno.EFAULT, "no address of memory", hex(address))
         found = os.pread(self._descriptor, size, address)
         if len(found) < size:  # A process that has ended has memory of no length.
             raise ProcessLookupError("the process has ended")

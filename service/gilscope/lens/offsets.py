@@ -56,9 +56,9 @@ class DebugOffsets:
 def parse_offsets(head: bytes, version: tuple[int, int]) -> DebugOffsets | None:
     """Read the offsets from the first :data:`SIZE` bytes of ``_PyRuntime``.
 
-    None where there are none (before 3.13) or where this version's layout is not known here.
+    None where there are none (before 3.13), not all of them, or where this version's layout is not known here.
     """
-    if version not in LAYOUTS or not head.startswith(COOKIE):
+    if version not in LAYOUTS or not head.startswith(COOKIE) or len(head) < SIZE:
         return None
     _cookie, _hexversion, free_threaded = _HEADER.unpack_from(head)
     runtime, interpreter, thread = _sections(head, LAYOUTS[version])

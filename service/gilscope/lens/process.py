@@ -1,8 +1,8 @@
 """The lens's own process: what it measures must not share a GIL with it.
 
 ``python -m gilscope.lens.process`` reads orders from standard input, a JSON object per line, and answers each with
-one: ``{"watch": PID}`` with ``{"python": "3.13.0"}``, and then ``{"seconds": S}`` with a :class:`Window`. Where it
-cannot, the answer is ``{"error", "remedy"}``. It ends when its input does.
+one: ``{"watch": PID}`` with ``{"python": "3.13.0"}``, and then ``{"seconds": S, "rate_hz": R}`` with a
+:class:`Window`. Where it cannot, the answer is ``{"error", "remedy"}``. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import cattrs
 
 from gilscope.errors import LensError
+from gilscope.lens.limits import allow_many_files
 from gilscope.lens.readings import Window, by_role
 from gilscope.lens.sampler import Sampler
 from gilscope.lens.watch import Watch
@@ -32,7 +33,7 @@ class Observer:
         try:
             if "watch" in order:
                 return self._begin(int(str(order["watch"])))
-            return self._observe(float(str(order["seconds"])))
+            return self._observe(float(str(order["seconds"])), float(str(order["rate_hz"])))
         except LensError as problem:
             return {"error": problem.message, "remedy": problem.remedy}
 
@@ -41,11 +42,11 @@ class Observer:
         self._watch = Watch(pid, family=True)
         return {"python": self._watch.python}
 
-    def _observe(self, seconds: float) -> dict[str, object]:
+    def _observe(self, seconds: float, rate_hz: float) -> dict[str, object]:
         assert self._watch is not None
         self._watch.restart()
         begun, cpu_s = time.monotonic(), time.process_time()
-        looks = Sampler(self._watch).run(seconds)
+        looks = Sampler(self._watch, rate_hz).run(seconds)
         elapsed_s = time.monotonic() - begun
         cpu_share = (time.process_time() - cpu_s) / elapsed_s
         window = Window(elapsed_s, looks, cpu_share, by_role(self._watch.threads()))
@@ -62,6 +63,7 @@ def main() -> None:
     """Obey orders until there are no more."""
     answers = os.dup(1)
     os.dup2(2, 1)
+    allow_many_files()
     observer = Observer()
     try:
         for line in sys.stdin:

@@ -22,6 +22,10 @@ JITTER = 0.5
 point of CPython's switch interval of 5 ms."""
 
 
+CPU_SHARE = 0.1
+"""Share of a core that looks may take: a process with a thousand threads is looked at less often."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timer:
     """The clock and the ways to wait, handed in so that tests need not."""
@@ -29,10 +33,11 @@ class Timer:
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[float, float], float] = random.SystemRandom().uniform
+    spent: Callable[[], float] = time.thread_time
 
 
 class Sampler:
-    """Takes looks at a fixed mean rate; the time between two looks is drawn anew each time."""
+    """Takes looks at a fixed mean rate, or less often where those would cost too much; each pause is drawn anew."""
 
     def __init__(self, watch: Watch, rate_hz: float = RATE_HZ, timer: Timer | None = None) -> None:
         self._watch = watch
@@ -50,7 +55,9 @@ class Sampler:
         scan_due, settle_due = begun + SCAN_S, begun + SETTLE_S
         looks = 0
         while (now := timer.now()) < begun + seconds:
+            cost_s = -timer.spent()
             self._watch.look()
+            cost_s += timer.spent()
             looks += 1
             if now >= scan_due:
                 scan_due = now + SCAN_S
@@ -58,13 +65,13 @@ class Sampler:
             if now >= settle_due:
                 settle_due = now + SETTLE_S
                 self._watch.settle()
-            due = max(due + self._next_pause(), timer.now())
+            due = max(due + self._next_pause(cost_s), timer.now())
             timer.sleep(max(0.0, min(due, begun + seconds) - timer.now()))
         self._watch.settle()
         return looks
 
-    def _next_pause(self) -> float:
-        return self._pause_s * self._timer.jitter(1 - JITTER, 1 + JITTER)
+    def _next_pause(self, cost_s: float) -> float:
+        return max(self._pause_s, cost_s / CPU_SHARE) * self._timer.jitter(1 - JITTER, 1 + JITTER)
 
     def _rescan(self) -> None:
         self._watch.rescan()

@@ -14,8 +14,6 @@ from gilscope.lens.ledger import Clock, Look
 FUTEX = {"x86_64": 202, "aarch64": 98}
 """Number of the system call ``futex`` by architecture (Linux's ``unistd_64.h`` and ``asm-generic/unistd.h``)."""
 
-_READY = ord("r")
-
 
 def futex_prefix(machine: str) -> bytes:
     """Return how ``/proc/PID/syscall`` begins while a thread is in ``futex``.
@@ -37,38 +35,49 @@ def parse_schedstat(text: bytes) -> Clock:
     return Clock(int(on_cpu), int(runqueue))
 
 
+def parse_status(text: str) -> tuple[str, int]:
+    r"""Read ``/proc/PID/task/TID/status``: a thread's name, and its number as the process itself has it.
+
+    In a container numbers are other ones than outside; the last one of several is the innermost. Names cannot hold
+    line feeds: the kernel writes them as ``\n`` there.
+    """
+    fields = dict(line.partition(":\t")[::2] for line in text.split("\n"))
+    return fields["Name"], int(fields.get("NSpid", fields["Pid"]).split()[-1])
+
+
 class Waits:
     """Tells what a system call is slept in for, from the text of ``/proc/PID/task/TID/syscall``.
 
-    Answers are remembered by address, as text: few addresses are waited at often.
+    Answers are remembered by text: a thread that sleeps, or does the same again, is described in the same words.
     """
 
     def __init__(self, is_gil: Callable[[int], bool], machine: str = "") -> None:
         self._is_gil = is_gil
         self._prefix = futex_prefix(machine or platform.machine())
-        self._known: dict[bytes, Look] = {}
+        self._known: dict[bytes, int] = {}
 
     def forget(self) -> None:
-        """Ask again for every address: an interpreter has come or gone."""
+        """Ask anew: an interpreter has come or gone."""
         self._known.clear()
 
-    def look(self, text: bytes) -> Look:
-        """Say what a thread was seen doing."""
-        if text[0] == _READY:
+    def look(self, text: bytes) -> int:
+        """Say what a thread was seen doing, by number: as plain integers, looks are counted faster."""
+        look = self._known.get(text)
+        if look is None:
+            look = self._known[text] = int(self._understood(text))
+        return look
+
+    def _understood(self, text: bytes) -> Look:
+        if text.startswith(b"running"):
             return Look.READY
         if not text.startswith(self._prefix):
             return Look.BLOCKED
-        start = len(self._prefix)
-        address = text[start : text.index(b" ", start)]
-        look = self._known.get(address)
-        if look is None:
-            look = Look.GIL if self._is_gil(int(address, 16)) else Look.BLOCKED
-            self._known[address] = look
-        return look
+        address = text[len(self._prefix) :].split(b" ", 1)[0]
+        return Look.GIL if self._is_gil(int(address, 16)) else Look.BLOCKED
 
 
 class Task:
-    """A thread that is being watched."""
+    """A thread that is being watched; ``number`` is its id as the process itself has it (see :func:`parse_status`)."""
 
     def __init__(self, pid: int, tid: int) -> None:
         """Open its files.
@@ -81,7 +90,8 @@ class Task:
         with contextlib.ExitStack() as stack:
             self._syscall = _opened(f"{folder}/syscall", stack)
             self._schedstat = _opened(f"{folder}/schedstat", stack)
-            self.name = Path(f"{folder}/comm").read_text(encoding="utf-8", errors="replace").rstrip("\n")
+            status = Path(f"{folder}/status").read_bytes()
+            self.name, self.number = parse_status(status.decode(errors="replace"))
             self.clock()
             self._closing = stack.pop_all()
 

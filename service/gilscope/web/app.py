@@ -13,6 +13,7 @@ from aiohttp import web
 from gilscope.backends.table import BACKENDS
 from gilscope.web import handlers
 from gilscope.web.config import ServiceConfig
+from gilscope.web.lag import LoopLag
 from gilscope.web.metrics import ServiceMetrics
 from gilscope.web.problems import Handler, answering_problems
 from gilscope.web.service import SERVICE, Service
@@ -27,6 +28,7 @@ def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> 
     app = web.Application()
     app[SERVICE] = Service(config, metrics or ServiceMetrics())
     app.cleanup_ctx.append(_running)
+    app.cleanup_ctx.append(_timing_the_loop)  # after the pools: coming up is not serving
     for path, handler in _routes(config):
         app.router.add_get(path, answering_problems(handler))
     app.router.add_route("*", "/{path:.*}", answering_problems(handlers.no_such_route))
@@ -70,6 +72,13 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
         service.ready = True
         yield
         service.ready = False
+
+
+async def _timing_the_loop(app: web.Application) -> AsyncIterator[None]:
+    """Measure the loop's lag for as long as the application serves."""
+    lag = LoopLag(asyncio.get_running_loop(), app[SERVICE].metrics.loop_lag.observe)
+    yield
+    lag.stop()
 
 
 async def _surroundings(config: ServiceConfig, stack: contextlib.AsyncExitStack) -> Surroundings:

@@ -80,6 +80,8 @@ class ServiceMetrics:
         started.set_to_current_time()
         self._routes = _Routes()
         self.registry.register(self._routes)
+        self.loop_lag = LoopHistogram()
+        self.registry.register(_LoopLag(self.loop_lag))
 
     def route(self, workload: str, backend: BackendName) -> RouteMetrics:
         """Return the histograms of one workload on one backend."""
@@ -123,6 +125,23 @@ class _Routes(Collector):
             for stage, histogram in route.by_stage():
                 histogram.add_to(stages, (workload, backend, stage))
         yield from (requests, stages)
+
+
+class _LoopLag(Collector):
+    """Reads the event loop's lag at the time of the scrape."""
+
+    def __init__(self, lag: LoopHistogram) -> None:
+        self._lag = lag
+
+    def collect(self) -> Iterator[Metric]:
+        """Expose one histogram without labels."""
+        family = HistogramMetricFamily(
+            "gilscope_event_loop_lag_seconds",
+            "How late the event loop ran what was due, at random moments whether it was free or not. On Linux its "
+            "timers end on whole milliseconds, so that an idle loop shows up to 1 ms.",
+        )
+        self._lag.add_to(family, ())
+        yield family
 
 
 class _Pools(Collector):

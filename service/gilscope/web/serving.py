@@ -8,8 +8,8 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -35,13 +35,21 @@ class Address:
 
 Announce = Callable[[dict[str, object]], None]
 
+Company = AbstractAsyncContextManager[Mapping[str, object]]
+"""What runs beside the service from when it is ready to when it is told to stop; gives what the ready line says of it."""
+
 
 async def serve(
-    config: ServiceConfig, address: Address, announce: Announce, *, lifeline: bool = False
+    config: ServiceConfig,
+    address: Address,
+    announce: Announce,
+    *,
+    lifeline: bool = False,
+    company: Company | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, or with ``lifeline`` until standard input ends.
 
-    ``announce`` gets the ready line once every pool has run a task and both ports are open.
+    ``announce`` gets the ready line once every pool has run a task, both ports are open and ``company`` is there.
 
     Raises:
         UsageError: host or port cannot be listened on.
@@ -61,10 +69,11 @@ async def serve(
             await web.TCPSite(runner, address.host, address.port, backlog=1_024).start()
         except OSError as problem:
             raise _cannot_listen(address.host, address.port, "--port", problem) from problem
-        ready_line = _ready_line(config, runner, metrics_port)
-        with _watching(lifeline=lifeline) as told:
-            announce(ready_line)  # not before: whoever reads it may tell us to stop at once
-            await told.wait()
+        async with company or nullcontext[Mapping[str, object]]({}) as additions:
+            ready_line = {**_ready_line(config, runner, metrics_port), **additions}
+            with _watching(lifeline=lifeline) as told:
+                announce(ready_line)  # not before: whoever reads it may tell us to stop at once
+                await told.wait()
     finally:
         await runner.cleanup()
 

@@ -1,0 +1,106 @@
+"""A real Prometheus, and what it says of what it scraped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+from urllib.request import urlopen
+
+import psutil
+from polling import eventually
+from requirements import require
+
+TIMEOUT_S = 20.0
+
+
+def require_prometheus() -> None:
+    """Skip the test where Debian's ``prometheus`` package, or another one with ``promtool``, is missing."""
+    for program in ("prometheus", "promtool"):
+        require(shutil.which(program), f"{program} is not installed")
+
+
+def scraped(url: str) -> str:
+    """Return what a scrape gets."""
+    with urlopen(url, timeout=TIMEOUT_S) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def complaints(exposed: str) -> str:
+    """Return what promtool has against an exposition (nothing where it is fine)."""
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=exposed,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    return done.stdout + done.stderr
+
+
+class Prometheus:
+    """A server that scrapes once a second."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def query(self, promql: str) -> dict[str, float]:
+        """Return an instant query's values, by labels as ``a=1,b=2``; empty where there is no answer (yet)."""
+        with urlopen(f"{self._url}/api/v1/query?{urlencode({'query': promql})}", timeout=TIMEOUT_S) as answer:
+            found = json.load(answer)["data"]["result"]
+        return {
+            ",".join(f"{key}={label}" for key, label in sorted(row["metric"].items())): float(row["value"][1])
+            for row in found
+        }
+
+
+@contextmanager
+def scraping(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]:
+    """Run Prometheus for the block, scraping ``targets`` (URLs by job), once all of them are up."""
+    config = {
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": [urlsplit(url).netloc]}]}
+            for job, url in targets.items()
+        ],
+    }
+    path = folder / "prometheus.yml"
+    path.write_text(json.dumps(config))  # JSON is YAML
+    command = [
+        "prometheus",
+        f"--config.file={path}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--web.listen-address=127.0.0.1:0",
+    ]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            server = Prometheus(f"http://127.0.0.1:{_port_of(process.pid)}")
+            eventually(lambda: _up(server) == len(targets), f"all of {targets} to be scraped")
+            yield server
+        finally:
+            process.kill()
+
+
+def _port_of(pid: int) -> int:
+    process = psutil.Process(pid)
+    ports: list[int] = []
+
+    def listens() -> bool:
+        ports[:] = [found.laddr.port for found in process.net_connections() if found.status == "LISTEN"]
+        return bool(ports)
+
+    eventually(listens, "Prometheus to listen")
+    return ports[0]
+
+
+def _up(server: Prometheus) -> int:
+    try:
+        return sum(value == 1 for value in server.query("up").values())
+    except OSError:  # it listens before it answers
+        return 0
