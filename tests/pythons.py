@@ -1,53 +1,48 @@
-"""The Pythons on this machine that are not the one that runs the tests.
-
-They are looked for on the search path, where pyenv keeps its own, and below ``/opt``. A test that wants one that is
-not there is skipped; it fails where ``GILSCOPE_REQUIRED_PYTHONS`` ("3.12 3.13") names that version.
-"""
+"""The Pythons of this machine: those that the lens is tested on."""
 
 from __future__ import annotations
 
 import functools
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
+"""What gilscope supports."""
 
-
-@dataclass(frozen=True)
-class Interpreter:
-    """A Python to run targets with; they need no package, not even gilscope."""
-
-    version: tuple[int, int]
-    path: str
-
-
-VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 14), (3, 15))
+FOLDERS = "GILSCOPE_PYTHONS"
+"""Environment variable: more folders to look for ``pythonX.Y`` in, separated as in ``PATH``."""
 
 
 @functools.cache
-def find(version: tuple[int, int]) -> Interpreter:
-    """Return a Python of this version, or skip the test."""
-    if version == sys.version_info[:2]:
-        return Interpreter(version, sys.executable)
-    name = f"python{version[0]}.{version[1]}"
-    for path in _candidates(name):
-        return Interpreter(version, str(path))
-    reason = f"there is no {name} on this machine"
-    if name.removeprefix("python") in os.environ.get("GILSCOPE_REQUIRED_PYTHONS", "").split():
-        pytest.fail(f"GILSCOPE_REQUIRED_PYTHONS names it, but {reason}")
-    pytest.skip(reason)
+def find_python(version: str) -> Path | None:
+    """Return an executable of this version, ``X.Y``: this one, one on the path, pyenv's, or one that was pointed at."""
+    return next((path for path in _candidates(version) if _is(path, version)), None)
 
 
-def _candidates(name: str) -> Iterator[Path]:
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    yield from sorted(pyenv.glob(f"versions/*/bin/{name}"), reverse=True)
+def _candidates(version: str) -> Iterator[Path]:
+    yield Path(sys.executable)
+    name = f"python{version}"
+    for folders in (None, os.environ.get(FOLDERS) or os.devnull):
+        found = shutil.which(name, path=folders)
+        if found is not None:
+            yield Path(found)
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python"), reverse=True)
     yield from sorted(Path("/opt").glob(f"*/usr/bin/{name}"))
-    yield from sorted(Path("/opt").glob(f"*/bin/{name}"))
-    # Last: pyenv puts a script of that name on the path for every version that it knows, installed or not.
-    found = shutil.which(name)
-    if found is not None and "shims" not in Path(found).parts:
-        yield Path(found)
+
+
+def _is(path: Path, version: str) -> bool:
+    """Whether it runs, is of that version, and is a CPython with a GIL; a shim on the path may be none of it."""
+    code = (
+        "import sys; print('%d.%d' % sys.version_info[:2], sys.implementation.name,"
+        " getattr(sys, '_is_gil_enabled', lambda: True)())"
+    )
+    try:
+        done = subprocess.run([path, "-c", code], check=True, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.stdout.split() == [version, "cpython", "True"]

@@ -1,79 +1,86 @@
-"""Threads that do one thing each, until standard input ends: ``python threads.py KIND COUNT …``, KIND a function's name.
+"""A process to be watched: `threads.py WHAT [HOW_MANY …]` prints "ready" and goes on until it is killed.
 
-Says on standard output, as JSON, which thread ids each kind has. Only the standard library of any Python from 3.11 on.
+Runs on every Python that gilscope can watch, and on older ones; imports nothing of gilscope.
 """
 
 from __future__ import annotations
 
-import json
-import queue
-import socket
+import contextlib
+import os
+import subprocess
 import sys
 import threading
 import time
-import zlib
+from collections.abc import Callable
 
 
 def spin() -> None:
-    """Hold the GIL whenever it can be had."""
-    number = 0
     while True:
-        number += 1
+        sum(range(100))
 
 
-def sleep() -> None:
+def calm() -> None:
+    time.sleep(3600)
+
+
+def brief(seconds: float = 0.005) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def start(work: Callable[[], None], count: int, name: str) -> None:
+    for number in range(count):
+        threading.Thread(target=work, name=f"{name}-{number}", daemon=True).start()
+
+
+def spinning(spinners: str, sleepers: str = "0") -> None:
+    """Threads that compute, and threads that sleep."""
+    start(spin, int(spinners), "spin")
+    start(calm, int(sleepers), "calm")
+    ready()
+    calm()
+
+
+def churning() -> None:
+    """A hundred threads begin and end per second."""
+    ready()
     while True:
-        time.sleep(0.05)
-
-
-def wake() -> None:
-    """Sleep a little, a hundred times a second: each time, the GIL is needed again."""
-    while True:
+        threading.Thread(target=brief).start()
         time.sleep(0.01)
 
 
-def read_socket() -> None:
-    near, _far = socket.socketpair()
-    near.recv(1)
-
-
-def wait_lock() -> None:
-    lock = threading.Lock()
-    lock.acquire()
-    lock.acquire()
-
-
-def wait_queue() -> None:
-    queue.Queue[int]().get()
-
-
-def wait_condition() -> None:
-    condition = threading.Condition()
-    with condition:
-        while True:
-            condition.wait(0.05)
-
-
-def compress() -> None:
-    """Work hard without the GIL: some 40 ms per call."""
-    data = b"gilscope" * 250_000
+def forking() -> None:
+    """Children that compute for a while, and children that run another program."""
+    ready()
     while True:
-        zlib.compress(data, 9)
+        child = os.fork()
+        if not child:
+            brief(0.4)
+            os._exit(0)
+        subprocess.run(["true"], check=True)
+        time.sleep(0.1)
+        collect()
 
 
-def main() -> None:
-    """Start what was asked for, as pairs of a kind and a count, say so, and wait for the end."""
-    started: dict[str, list[int | None]] = {}
-    for kind, count in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
-        threads = [
-            threading.Thread(target=globals()[kind], name=kind, daemon=True) for _ in range(int(count))
-        ]
-        for thread in threads:
-            thread.start()
-        started[kind] = [thread.native_id for thread in threads]
-    print(json.dumps(started), flush=True)  # noqa: T201  its parent reads it
-    sys.stdin.read()
+def collect() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def becoming(*command: str) -> None:
+    """Another program, in place of this one, as soon as a line comes."""
+    start(calm, 2, "calm")
+    ready()
+    sys.stdin.readline()
+    os.execv(command[0], command)
+
+
+def ready() -> None:
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -40,7 +40,8 @@ class Gils:
     @property
     def are_off(self) -> bool:
         """Whether there are none: a free-threaded Python."""
-        return self._runtime.offsets is not None and not self._gils
+        offsets = self._runtime.offsets  # One that has only just begun has no GIL yet.
+        return offsets is not None and offsets.gil_enabled is not None and not self._gils
 
     def refresh(self) -> None:
         """Look for interpreters again, and forget which thread has which state: both come and go.
@@ -78,7 +79,7 @@ class Gils:
 
     def is_waited_at(self, address: int) -> bool:
         """Whether a thread that sleeps in a futex at this address waits for a GIL."""
-        return any(start <= address < end for start, end in self._spans)
+        return not self.are_off and any(start <= address < end for start, end in self._spans)
 
     def holders(self) -> list[int]:
         """Return the ids of the threads that hold a GIL at this moment, one per GIL that is held.

@@ -6,7 +6,6 @@ import contextlib
 import os
 import platform
 from collections.abc import Callable
-from pathlib import Path
 
 from gilscope.errors import LensError
 from gilscope.lens.ledger import Clock, Look
@@ -35,14 +34,13 @@ def parse_schedstat(text: bytes) -> Clock:
     return Clock(int(on_cpu), int(runqueue))
 
 
-def parse_status(text: str) -> tuple[str, int]:
-    r"""Read ``/proc/PID/task/TID/status``: a thread's name, and its number as the process itself has it.
+def parse_status(text: bytes) -> int:
+    """Read from ``/proc/PID/task/TID/status`` the number that a thread has for its process itself.
 
-    In a container numbers are other ones than outside; the last one of several is the innermost. Names cannot hold
-    line feeds: the kernel writes them as ``\n`` there.
+    In a container numbers are other ones than outside; the last one of several is the innermost.
     """
-    fields = dict(line.partition(":\t")[::2] for line in text.split("\n"))
-    return fields["Name"], int(fields.get("NSpid", fields["Pid"]).split()[-1])
+    fields = dict(line.partition(b":\t")[::2] for line in text.split(b"\n"))
+    return int(fields.get(b"NSpid", fields[b"Pid"]).split()[-1])
 
 
 class Waits:
@@ -90,10 +88,19 @@ class Task:
         with contextlib.ExitStack() as stack:
             self._syscall = _opened(f"{folder}/syscall", stack)
             self._schedstat = _opened(f"{folder}/schedstat", stack)
-            status = Path(f"{folder}/status").read_bytes()
-            self.name, self.number = parse_status(status.decode(errors="replace"))
+            self.number = parse_status(_read(f"{folder}/status"))
+            self.rename()
             self.clock()
             self._closing = stack.pop_all()
+
+    def rename(self) -> None:
+        """Read its name again: Python 3.14 and newer gives it to a thread that has begun already.
+
+        Raises:
+            OSError: it has ended.
+        """
+        comm = _read(f"/proc/{self.pid}/task/{self.tid}/comm")
+        self.name = comm.decode(errors="replace").removesuffix("\n")
 
     def syscall(self) -> bytes:
         """Return what the thread is doing, as the kernel writes it; costs about a microsecond.
@@ -114,6 +121,11 @@ class Task:
     def close(self) -> None:
         """Close its files."""
         self._closing.close()
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  for each thread, and twice as fast
+        return file.read()
 
 
 def _opened(path: str, stack: contextlib.ExitStack) -> int:

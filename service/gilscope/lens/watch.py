@@ -121,6 +121,9 @@ class WatchedProcess:
             OSError: the process has ended, or its threads may not be watched.
         """
         self._rescan_threads()
+        for account in self._accounts.values():
+            with contextlib.suppress(*GONE):
+                account.task.rename()
         self._find_marks()
         self._gils.refresh()
         self._waits.forget()
