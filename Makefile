@@ -43,10 +43,11 @@ endif
 
 $(VENV)/.installed-dev: pyproject.toml uv.lock
 ifeq ($(WITH_UV),yes)
-	uv sync --quiet $(UV_PYTHON_OPTION)
+	uv sync --quiet --group classify-extras $(UV_PYTHON_OPTION)
 else
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary bcrypt,lxml,numpy,orjson,pandas,pillow \
+	    --editable . --group dev --group classify-extras
 endif
 	@touch $@ $(VENV)/.installed

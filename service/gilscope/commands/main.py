@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gilscope import __version__
-from gilscope.commands import compare, report, serve
+from gilscope.commands import classify, compare, report, serve, top
 from gilscope.errors import INTERRUPTED, GilscopeError
 
 
@@ -30,7 +30,13 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: dict[str, Command] = {"compare": compare, "serve": serve, "report": report}
+COMMANDS: dict[str, Command] = {
+    "compare": compare,
+    "classify": classify,
+    "top": top,
+    "serve": serve,
+    "report": report,
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
