@@ -16,7 +16,7 @@ from factories import LOAD, MACHINE
 
 from gilscope import child
 from gilscope.compare import experiment, metering, trial
-from gilscope.compare.experiment import Experiment
+from gilscope.compare.experiment import Experiment, Tools
 from gilscope.compare.figures import failed_trial
 from gilscope.compare.machine import describe_machine
 from gilscope.compare.metering import cpu_seconds, memory_mb
@@ -25,7 +25,7 @@ from gilscope.compare.service import ServiceOptions
 from gilscope.compare.store import RunFolder
 from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner, blindness
 from gilscope.compare.watching import Phase
-from gilscope.errors import CaptureError, LensError, LoadError, ServiceError
+from gilscope.errors import CaptureError, LensError, LoadError, ServiceError, TargetError
 from gilscope.flame.pyspy import Capture
 from gilscope.lens.control import Lens
 from gilscope.lens.ledger import NOTHING, Span
@@ -37,10 +37,12 @@ from gilscope.model import (
     Anatomy,
     BackendName,
     Caution,
+    Classification,
     Flame,
     FlameKind,
     Folded,
     GeneratorLoad,
+    GilClass,
     GilWaitShare,
     Plan,
     ProbeSamples,
@@ -85,21 +87,23 @@ class Diary:
 
     def __init__(self, folder: RunFolder) -> None:
         self.entries: list[str] = []
+        self.found: list[Classification | None] = []
         self.trials_on_disk: list[int] = []
         self._folder = folder
 
     def begins(self, slot: Slot) -> None:
         self.entries.append(f"begins {slot.position}")
 
-    def enters(self, slot: Slot, phase: Phase) -> None:  # noqa: ARG002  the protocol's
-        self.entries.append(phase)
+    def enters(self, slot: Slot, phase: Phase) -> None:
+        self.entries.append(f"{phase} {slot.target.workload}")
 
     def ends(self, slot: Slot, trial: Trial) -> None:  # noqa: ARG002  the protocol's
         self.entries.append(f"ends {slot.position}")
         self.trials_on_disk.append(len(self._folder.read().run.trials))
 
-    def concludes(self, verdict: Verdict) -> None:
+    def concludes(self, verdict: Verdict, found: Classification | None) -> None:
         assert verdict in self._folder.read().run.verdicts
+        self.found.append(found)
         self.entries.append(f"concludes {verdict.workload}")
 
     def warns(self, caution: Caution) -> None:
@@ -146,6 +150,19 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
     return Verdict(target.workload, None, None, (), conclusive=False, reason=f"{len(valid)} of {len(trials)}")
 
 
+def classify(target: Target) -> Classification:
+    if target.workload == "two":
+        raise TargetError("it raises", remedy="mend it")
+    return classified(target)
+
+
+def classified(target: Target) -> Classification:
+    return Classification(
+        target.workload, GilClass.RELEASES, 0.1, 0.2, 0.9, 12.0, can_release=True, pickles=True,
+        subinterpreter_safe=None, enables_gil=None, reasons=("it releases the GIL",),
+    )  # fmt: skip
+
+
 def draw(flame: Flame, folded: Folded) -> str:
     return f"<svg>{flame.workload} {flame.backend} {flame.kind} {sum(folded.values()):.0f}</svg>"
 
@@ -181,7 +198,7 @@ def set_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetStage:
         monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: next(clock)))
         run = Run("0.1.0", "one-two", "2026-11-22T09:05:07+00:00", MACHINE, plan)
         setting = Setting(plan, "python3.14", None, folder)
-        conducted = Experiment(run, setting, judge=judge, draw=draw, watcher=diary, begun=90.0)
+        conducted = Experiment(run, setting, Tools(classify, judge, draw), watcher=diary, begun=90.0)
         return Stage(folder, diary, generator, conducted)
 
     return make
@@ -205,15 +222,32 @@ def test_a_verdict_is_told_when_its_workloads_last_trial_ended(set_stage: SetSta
     stage.experiment.conduct()
     trials = [f"{what} {position}" for position in range(4) for what in ("begins", "ends")]
     others = [f"{what} {position}" for position in range(4, 8) for what in ("begins", "ends")]
-    assert stage.diary.entries == [*trials, "concludes one", *others, "concludes two"]
+    assert stage.diary.entries == [
+        "classifying one",
+        *trials,
+        "concludes one",
+        "classifying two",
+        "warns not-classified",
+        *others,
+        "concludes two",
+    ]
     assert [verdict.reason for verdict in stage.run_on_disk().verdicts] == ["4 of 4", "4 of 4"]
+
+
+def test_what_a_function_does_to_the_gil_is_kept_and_told_with_the_verdict(set_stage: SetStage) -> None:
+    stage = set_stage()
+    stage.experiment.conduct()
+    known, unknown = stage.run_on_disk().plan.targets
+    assert known.classification == classified(PLAN.targets[0])
+    assert unknown.classification is None
+    assert stage.diary.found == [known.classification, None]
 
 
 def test_a_workload_of_one_trial_is_judged(set_stage: SetStage) -> None:
     plan = replace(PLAN, targets=PLAN.targets[:1], backends=(THREADS,), blocks=1)
     stage = set_stage(plan)
     stage.experiment.conduct()
-    assert stage.diary.entries == ["begins 0", "ends 0", "concludes one"]
+    assert stage.diary.entries == ["classifying one", "begins 0", "ends 0", "concludes one"]
 
 
 def test_the_runs_time_counts_from_the_users_command(set_stage: SetStage) -> None:

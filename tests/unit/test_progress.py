@@ -16,7 +16,7 @@ from gilscope.commands.progress import BarWatcher, PlainWatcher, TimeLeft, watch
 from gilscope.compare.plan import planned_seconds, schedule
 from gilscope.compare.watching import Phase
 from gilscope.model import Caution
-from gilscope.report.console import describe_trial, describe_verdict
+from gilscope.report.console import describe_classification, describe_trial, describe_verdict
 
 RUN = make_evidence().run
 SLOTS = list(schedule(RUN.plan))
@@ -60,7 +60,7 @@ def test_plain_lines_come_when_a_trial_ends(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_verdict_goes_where_it_was_told(capsys: pytest.CaptureFixture[str]) -> None:
     verdicts = io.StringIO()
-    PlainWatcher(SLOTS, verdicts_to=into(verdicts)).concludes(VERDICT)
+    PlainWatcher(SLOTS, verdicts_to=into(verdicts)).concludes(VERDICT, None)
     assert verdicts.getvalue() == f"\n{describe_verdict(VERDICT)}\n\n"
     assert capsys.readouterr() == ("", "")
 
@@ -68,6 +68,24 @@ def test_a_verdict_goes_where_it_was_told(capsys: pytest.CaptureFixture[str]) ->
 def test_a_warning_comes_with_its_remedy_and_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
     PlainWatcher(SLOTS, verdicts_to=into(io.StringIO())).warns(CAUTION)
     assert capsys.readouterr() == ("", f"! {CAUTION.message}\n  -> {CAUTION.remedy}\n")
+
+
+def test_what_a_function_does_to_the_gil_stands_above_the_verdict() -> None:
+    verdicts = io.StringIO()
+    found = next(target.classification for target in RUN.plan.targets if target.classification)
+    PlainWatcher(SLOTS, verdicts_to=into(verdicts)).concludes(VERDICT, found)
+    told = f"\n{describe_classification(found)}\n{describe_verdict(VERDICT)}\n\n"
+    assert verdicts.getvalue() == told
+
+
+def test_what_the_evidence_will_lack_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    watcher = PlainWatcher(SLOTS, verdicts_to=into(io.StringIO()))
+    blind = Caution("no-lens", "GIL wait was not measured", "sudo")
+    for slot in SLOTS[:2]:
+        watcher.ends(slot, replace(TRIAL, warnings=(CAUTION, blind)))
+    told = capsys.readouterr().err
+    assert told.count("! GIL wait was not measured\n  -> sudo\n") == 1
+    assert CAUTION.message not in told
 
 
 def test_long_lines_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +124,7 @@ def test_verdicts_and_warnings_scroll_by_above_the_bar() -> None:
     with Progress(console=into(screen, terminal=True), auto_refresh=False) as bar:
         watcher = BarWatcher(RUN.plan, SLOTS, bar, verdicts_to=bar.console)
         watcher.warns(CAUTION)
-        watcher.concludes(VERDICT)
+        watcher.concludes(VERDICT, None)
     shown = screen.getvalue()
     assert f"! {CAUTION.message}" in shown
     assert all(line in shown for line in describe_verdict(VERDICT).splitlines())
@@ -162,7 +180,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     with watching(RUN.plan, SLOTS, verdicts_to_stderr=False) as watcher:
         assert isinstance(watcher, BarWatcher)
         watcher.enters(SLOTS[0], Phase.MEASURING)
-        watcher.concludes(VERDICT)
+        watcher.concludes(VERDICT, None)
     assert describe_verdict(VERDICT).splitlines()[0] in screen.getvalue()
     assert out.getvalue() == "", "where both are the same terminal, only one may write to it"
 
@@ -177,7 +195,7 @@ def test_with_standard_output_in_a_file_the_verdict_goes_there_unless_it_is_for_
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setenv("TERM", "xterm")
     with watching(RUN.plan, SLOTS, verdicts_to_stderr=as_json) as watcher:
-        watcher.concludes(VERDICT)
+        watcher.concludes(VERDICT, None)
     first = describe_verdict(VERDICT).splitlines()[0]
     assert (first in out.getvalue()) is not as_json
     assert (first in screen.getvalue()) is as_json
@@ -188,7 +206,7 @@ def test_a_log_gets_lines(capsys: pytest.CaptureFixture[str], as_json: bool) -> 
     with watching(RUN.plan, SLOTS, verdicts_to_stderr=as_json) as watcher:
         assert type(watcher) is PlainWatcher
         watcher.ends(SLOTS[0], TRIAL)
-        watcher.concludes(VERDICT)
+        watcher.concludes(VERDICT, None)
     said = capsys.readouterr()
     verdict = f"\n{describe_verdict(VERDICT)}\n\n"
     line = f"[1/{len(SLOTS)}] {describe_trial(TRIAL)}\n"

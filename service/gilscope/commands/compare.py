@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from gilscope import __version__
 from gilscope.commands.arguments import backends, number, pairs, whole
 from gilscope.errors import INTERRUPTED, UsageError
-from gilscope.model import BackendName, Caution, Evidence, Load, LoadKind, Plan, Run
+from gilscope.model import BackendName, Caution, Classification, Evidence, Load, LoadKind, Plan, Run, Target
 
 if TYPE_CHECKING:
     from gilscope.compare.experiment import Experiment
@@ -185,7 +185,7 @@ def _shown(python: str) -> str:
 def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
     from gilscope.commands.drawing import draw_flame  # noqa: PLC0415
     from gilscope.commands.progress import watching  # noqa: PLC0415
-    from gilscope.compare.experiment import Experiment  # noqa: PLC0415
+    from gilscope.compare.experiment import Experiment, Tools  # noqa: PLC0415
     from gilscope.compare.machine import describe_machine  # noqa: PLC0415
     from gilscope.compare.plan import schedule  # noqa: PLC0415
     from gilscope.compare.trial import Setting  # noqa: PLC0415
@@ -200,8 +200,7 @@ def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
         experiment = Experiment(
             Run(__version__, start.name, start.at.isoformat(timespec="seconds"), describe_machine(), plan),
             setting,
-            judge=partial(judge, seed=plan.seed),
-            draw=partial(draw_flame, plan),
+            Tools(partial(_classify, plan), partial(judge, seed=plan.seed), partial(draw_flame, plan)),
             watcher=watcher,
             begun=start.begun,
         )
@@ -221,6 +220,13 @@ def _upstream(plan: Plan) -> Iterator[str | None]:
             yield url
     else:
         yield None
+
+
+def _classify(plan: Plan, target: Target) -> Classification:
+    from gilscope.classify.classifying import classify  # noqa: PLC0415
+
+    found = classify(target.reference, plan.given, plan.app_dir)
+    return replace(found, target=target.workload)
 
 
 def _conduct(experiment: Experiment) -> bool:

@@ -13,11 +13,14 @@ from rich.text import Text
 
 from gilscope.compare.plan import Slot, planned_seconds
 from gilscope.compare.watching import Phase, Watcher
-from gilscope.model import Caution, Plan, Trial, Verdict
-from gilscope.report.console import describe_trial, describe_verdict
+from gilscope.model import Caution, Classification, Plan, Trial, Verdict
+from gilscope.report.console import describe_classification, describe_trial, describe_verdict
 
 REFRESHES_PER_SECOND = 2
 """Few: drawing takes CPU time from what is being measured on a small machine."""
+
+MISSING = ("no-lens", "no-profile")
+"""Warnings of trials that say what the evidence will lack: told at once, and once."""
 
 
 class PlainWatcher:
@@ -27,6 +30,7 @@ class PlainWatcher:
         self._total = len(slots)
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._verdicts = verdicts_to
+        self._told: set[str] = set()
 
     def begins(self, slot: Slot) -> None:
         """Nothing: a line when it ends says more."""
@@ -35,12 +39,17 @@ class PlainWatcher:
         """Nothing."""
 
     def ends(self, slot: Slot, trial: Trial) -> None:
-        """Print the trial's figures."""
+        """Print the trial's figures, and what it is the first to lack."""
         self._console.print(f"[{slot.position + 1}/{self._total}] {describe_trial(trial)}", markup=False)
+        for caution in trial.warnings:
+            if caution.code in MISSING and caution.code not in self._told:
+                self._told.add(caution.code)
+                self.warns(caution)
 
-    def concludes(self, verdict: Verdict) -> None:
-        """Print the verdict as soon as it is known."""
-        self._verdicts.print(f"\n{describe_verdict(verdict)}\n", markup=False)
+    def concludes(self, verdict: Verdict, found: Classification | None) -> None:
+        """Print the verdict as soon as it is known, below what the function does to the GIL."""
+        above = f"{describe_classification(found)}\n" if found else ""
+        self._verdicts.print(f"\n{above}{describe_verdict(verdict)}\n", markup=False)
 
     def warns(self, caution: Caution) -> None:
         """Print a warning with its remedy."""

@@ -5,32 +5,52 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gilscope.compare.plan import Slot, schedule
 from gilscope.compare.store import FLAMES_FOLDER, file_name
 from gilscope.compare.trial import Outcome, Setting, TrialRunner, blindness
-from gilscope.compare.watching import Watcher
+from gilscope.compare.watching import Phase, Watcher
+from gilscope.errors import GilscopeError
 from gilscope.flame.pyspy import Capture
 from gilscope.lens.control import Lens
 from gilscope.load.control import Generator
-from gilscope.model import Evidence, Flame, Folded, Run, Samples, Target, Timing, Trial, Verdict
+from gilscope.model import (
+    Caution,
+    Classification,
+    Evidence,
+    Flame,
+    Folded,
+    Run,
+    Samples,
+    Target,
+    Timing,
+    Trial,
+    Verdict,
+)
 
 Judge = Callable[[Target, Sequence[Trial], Mapping[str, Samples]], Verdict]
 Draw = Callable[[Flame, Folded], str]
+Classify = Callable[[Target], Classification]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an experiment leaves to others: finding out about a function, judging trials, drawing stacks."""
+
+    classify: Classify
+    judge: Judge
+    draw: Draw
 
 
 class Experiment:
     """Runs a plan. :attr:`evidence` holds at any time what is known so far, and the folder holds the same."""
 
-    def __init__(
-        self, run: Run, setting: Setting, *, judge: Judge, draw: Draw, watcher: Watcher, begun: float
-    ) -> None:
+    def __init__(self, run: Run, setting: Setting, tools: Tools, *, watcher: Watcher, begun: float) -> None:
         """``begun`` is when the user's command began, of ``time.monotonic``: the run's time counts from there."""
         self.evidence = Evidence(run, {}, {})
         self._setting = setting
-        self._judge = judge
-        self._draw = draw
+        self._tools = tools
         self._watcher = watcher
         self._begun = begun
 
@@ -47,7 +67,10 @@ class Experiment:
             stack.callback(generator.stop)
             stack.callback(lens.stop)
             slots = list(schedule(self._setting.plan))
-            for slot, following in zip(slots, [*slots[1:], None], strict=True):
+            previous = [None, *slots[:-1]]
+            for before, slot, following in zip(previous, slots, [*slots[1:], None], strict=True):
+                if before is None or before.target != slot.target:
+                    self._classify(slot)
                 self._watcher.begins(slot)
                 outcome = runner.run(slot)
                 self._keep(slot, outcome, runner)
@@ -55,6 +78,23 @@ class Experiment:
                 if following is None or following.target != slot.target:
                     self._conclude(slot.target)
         self._save(complete=True)
+
+    def _classify(self, slot: Slot) -> None:
+        """Find out what a function does to the GIL before it is tried; where that fails, the trials do not."""
+        self._watcher.enters(slot, Phase.CLASSIFYING)
+        try:
+            found = self._tools.classify(slot.target)
+        except GilscopeError as problem:
+            message = f"what {slot.target.workload} does to the GIL was not found out: {problem.message}"
+            self._watcher.warns(Caution("not-classified", message, problem.remedy or "see the reason"))
+            return
+        run = self.evidence.run
+        targets = (
+            replace(target, classification=found) if target == slot.target else target
+            for target in run.plan.targets
+        )
+        plan = replace(run.plan, targets=tuple(targets))
+        self.evidence = replace(self.evidence, run=replace(run, plan=plan))
 
     def _keep(self, slot: Slot, outcome: Outcome, runner: TrialRunner) -> None:
         run, trial = self.evidence.run, outcome.trial
@@ -85,7 +125,7 @@ class Experiment:
         )
         if not capture.samples:
             return
-        self._setting.folder.write_flame(flame, capture.folded, self._draw(flame, capture.folded))
+        self._setting.folder.write_flame(flame, capture.folded, self._tools.draw(flame, capture.folded))
         run = replace(self.evidence.run, flames=(*self.evidence.run.flames, flame))
         stacks = {**self.evidence.stacks, flame.path: capture.folded}
         self.evidence = replace(self.evidence, run=run, stacks=stacks)
@@ -94,10 +134,11 @@ class Experiment:
     def _conclude(self, target: Target) -> None:
         run = self.evidence.run
         trials = [trial for trial in run.trials if trial.workload == target.workload]
-        verdict = self._judge(target, trials, self.evidence.samples)
+        verdict = self._tools.judge(target, trials, self.evidence.samples)
         self.evidence = replace(self.evidence, run=replace(run, verdicts=(*run.verdicts, verdict)))
         self._save()
-        self._watcher.concludes(verdict)
+        known = {known.workload: known.classification for known in run.plan.targets}
+        self._watcher.concludes(verdict, known[target.workload])
 
     def _save(self, *, complete: bool = False) -> None:
         run = replace(self.evidence.run, complete=complete)

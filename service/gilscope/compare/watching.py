@@ -6,12 +6,13 @@ from enum import StrEnum
 from typing import Protocol
 
 from gilscope.compare.plan import Slot
-from gilscope.model import Caution, Trial, Verdict
+from gilscope.model import Caution, Classification, Trial, Verdict
 
 
 class Phase(StrEnum):
-    """What a trial is doing."""
+    """What a trial is doing, or what is done before it."""
 
+    CLASSIFYING = "classifying"
     STARTING = "starting"
     WARM_UP = "warm-up"
     MEASURING = "measuring"
@@ -34,8 +35,8 @@ class Watcher(Protocol):
         """The trial is over and saved."""
         ...
 
-    def concludes(self, verdict: Verdict) -> None:
-        """All trials of a workload are over."""
+    def concludes(self, verdict: Verdict, found: Classification | None) -> None:
+        """All trials of a workload are over; ``found`` is what its function does to the GIL, where that is known."""
         ...
 
     def warns(self, caution: Caution) -> None:

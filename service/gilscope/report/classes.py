@@ -18,23 +18,12 @@ MEANING: Mapping[GilClass, str] = MappingProxyType(
     }
 )
 
-CONSEQUENCE: Mapping[GilClass, str] = MappingProxyType(
-    {
-        GilClass.RELEASES: "Threads run it side by side.",
-        GilClass.PREEMPTIBLE: "Threads take turns at it, and the event loop has to wait for its own turn.",
-        GilClass.BLOCKING: "A call in a thread stops every other thread until it returns, the event loop included.",
-        GilClass.MIXED: "What threads gain by it depends on how long each part is.",
-    }
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A classification in words: its name, what that means and leads to, the figures, the facts, the reasons."""
+    """A classification in words: its name, what that means, the figures, the facts, the reasons (what follows from it)."""
 
     name: str
     meaning: str
-    consequence: str
     figures: str
     facts: str
     reasons: tuple[str, ...]
@@ -45,7 +34,6 @@ def put_in_words(found: Classification) -> Kind:
     return Kind(
         name=found.gil_class.value,
         meaning=MEANING[found.gil_class],
-        consequence=CONSEQUENCE[found.gil_class],
         figures=_figures(found),
         facts=_facts(found),
         reasons=found.reasons,

@@ -57,14 +57,12 @@ def _caveats(verdict: Verdict) -> Iterator[str]:
 
 
 def describe_classification(found: Classification) -> str:
-    """Render what a function does to the GIL: its class, what that means, the figures, and the reasons."""
+    """Render what a function does to the GIL: its class, what follows from it, and the figures."""
     kind = put_in_words(found)
     lines = (
         f"{found.target}: {kind.name}",
-        _indented(f"{kind.meaning}; {kind.figures}"),
-        _indented(kind.consequence),
-        _indented(kind.facts),
         *(fill(reason, WIDTH, initial_indent="  - ", subsequent_indent="    ") for reason in kind.reasons),
+        _indented(f"{kind.figures}; {kind.facts}"),
     )
     return "\n".join(lines).replace(NO_BREAK, " ")
 
