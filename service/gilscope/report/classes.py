@@ -18,6 +18,7 @@ MEANING: Mapping[GilClass, str] = MappingProxyType(
     }
 )
 
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A classification in words: its name, what that means, the figures, the facts, the reasons (what follows from it)."""
