@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from gilscope.model import StateSeconds, ThreadRole
 pytestmark = pytest.mark.integration
 TARGETS = Path(__file__).parents[1] / "targets"
 SECONDS = 1.5
+STARTS, START_S = 3, 10.0
 POINT = 0.01
 WAITING = ("sleep", "read_socket", "wait_lock", "wait_queue", "wait_condition")
 TELLS_HOLDERS = (3, 13)
@@ -87,13 +89,17 @@ def start() -> Iterator[Start]:
 
         def run(python: Interpreter, target: str, *arguments: object) -> Program:
             command = [python.path, str(TARGETS / target), *map(str, arguments)]
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}
-            )
-            stack.callback(process.communicate)
-            stack.callback(process.kill)
-            assert process.stdout is not None
-            return Program(process.pid, json.loads(process.stdout.readline()))
+            # Python 3.14 hangs now and then where two subinterpreters begin at once, watched or not.
+            for _ in range(STARTS):
+                process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}
+                )
+                stack.callback(process.communicate)
+                stack.callback(process.kill)
+                assert process.stdout is not None
+                if select.select([process.stdout], [], [], START_S)[0]:
+                    return Program(process.pid, json.loads(process.stdout.readline()))
+            pytest.fail(f"{target} did not start")
 
         yield run
 

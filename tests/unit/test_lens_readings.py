@@ -59,21 +59,21 @@ def cpu_times(monkeypatch: pytest.MonkeyPatch, *rows: tuple[float, float | None]
     monkeypatch.setattr(psutil, "cpu_times", tell)
 
 
-def test_stolen_time_is_counted_per_second_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu_times(monkeypatch, (10.0, 1.0), (14.0, 2.0), (14.0, 3.0), (15.0, 2.0), (17.0, 4.0))
+def test_stolen_time_is_that_since_the_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu_times(monkeypatch, (10.0, 1.0), (14.0, 2.0), (14.0, 2.0), (15.0, 1.5), (17.0, 4.0))
     stolen = StolenTime()
-    # Nothing in use is nothing stolen from anybody, and a counter that falls tells nothing.
-    assert [stolen.ratio() for _ in range(4)] == [0.25, 0.0, 0.0, 1.0]
+    # A counter that falls tells nothing.
+    assert [stolen.seconds() for _ in range(4)] == [1.0, 0.0, 0.0, 2.5]
 
 
 def test_a_system_that_does_not_tell_has_none_stolen(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu_times(monkeypatch, (10.0, None), (14.0, None), (15.0, None), (15.0, 2.5))
     stolen = StolenTime()
-    assert stolen.ratio() == 0.0
+    assert stolen.seconds() == 0.0
     assert stolen_seconds() == 0.0
     assert stolen_seconds() == 2.5
 
 
 def test_this_system_tells_something() -> None:
     assert stolen_seconds() >= 0
-    assert StolenTime().ratio() >= 0
+    assert StolenTime().seconds() >= 0

@@ -4,9 +4,9 @@
 The rest of its wall time it was asleep; looks (samples) taken at random moments tell what for, in proportion.
 
 Two things keep the rest from being sleep alone. While a hypervisor gives a CPU to others, the thread on it seems to
-run, but its clock stands still (the kernel's ``CONFIG_PARAVIRT_TIME_ACCOUNTING``): that time is taken to fall on
-threads in proportion to their time on a CPU, and counts as run queue, which is what it is. And the clock of a thread
-that runs is brought up to date at the scheduler's ticks only, so that the edges of a window are uncertain by a few
+run, but its clock stands still (the kernel's ``CONFIG_PARAVIRT_TIME_ACCOUNTING``): by as much as looks found a thread
+ready for longer than its clocks say, though by no more than was stolen from the whole machine, that time counts as run
+queue, which is what it is. And the clock of a thread that runs is brought up to date at the scheduler's ticks only, so that the edges of a window are uncertain by a few
 milliseconds; sleep is never less than nothing.
 """
 
@@ -68,19 +68,20 @@ class Tally:
         return cls([0] * 6, 0 if tells_holders else None)
 
 
-def settle(tally: Tally, wall_s: float, clock: Clock, stolen: float) -> Span:
+def settle(tally: Tally, wall_s: float, clock: Clock, stolen_s: float) -> Span:
     """Split a thread's wall time.
 
-    ``clock`` is what its clocks gained; ``stolen`` is the time that the hypervisor took from all CPUs, per second
-    that anybody was on one. Without a look at it asleep, sleep counts as blocked. A negative ``wall_s`` is one that
+    ``clock`` is what its clocks gained; ``stolen_s`` is the time that the hypervisor took from all CPUs together
+    meanwhile. Without a look at it asleep, sleep counts as blocked. A negative ``wall_s`` is one that
     clocks which came late have used up before; it counts as none.
     """
     looks = tally.looks
     ready, gil, blocked = (looks[look] + looks[look + INSIDE] for look in Look)
     on_cpu_s, runqueue_s = clock.on_cpu_ns / 1e9, clock.runqueue_ns / 1e9
     rest_s = max(0.0, wall_s - on_cpu_s - runqueue_s)
-    stolen_s = min(rest_s, on_cpu_s * stolen)
-    asleep_s, waiting_s = rest_s - stolen_s, runqueue_s + stolen_s
+    stood_still_s = max(0.0, wall_s * _share(ready, sum(looks)) - on_cpu_s - runqueue_s)
+    robbed_s = min(rest_s, stolen_s, stood_still_s)
+    asleep_s, waiting_s = rest_s - robbed_s, runqueue_s + robbed_s
     gil_s = asleep_s * _share(gil, gil + blocked)
     held_s = None if tally.held is None else max(0.0, wall_s) * _share(tally.held, sum(looks))
     ready_inside = _share(looks[Look.READY + INSIDE], ready)

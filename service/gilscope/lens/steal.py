@@ -11,19 +11,12 @@ def stolen_seconds() -> float:
 
 
 class StolenTime:
-    """Stolen time per second that anybody was on a CPU."""
+    """What was stolen since it was last asked for."""
 
     def __init__(self) -> None:
-        self._last = _stolen_and_used()
+        self._last = stolen_seconds()
 
-    def ratio(self) -> float:
-        """Return the ratio since the last time it was asked for (0 where nothing ran)."""
-        stolen_before, used_before = self._last
-        stolen, used = self._last = _stolen_and_used()
-        return max(0.0, stolen - stolen_before) / (used - used_before) if used > used_before else 0.0
-
-
-def _stolen_and_used() -> tuple[float, float]:
-    times = psutil.cpu_times()
-    used = times.user + times.nice + times.system + times.irq + times.softirq
-    return float(getattr(times, "steal", 0.0)), float(used)
+    def seconds(self) -> float:
+        """Return the time taken from all cores together, in seconds (0 for a counter that falls)."""
+        before, self._last = self._last, stolen_seconds()
+        return max(0.0, self._last - before)

@@ -41,7 +41,7 @@ class Account:
     overdrawn_s: float = 0.0
     seen_s: float = 0.0
 
-    def settle(self, now_s: float, stolen: float) -> None:
+    def settle(self, now_s: float, stolen_s: float) -> None:
         """Turn the looks since the last time into seconds; a thread that has ended keeps those it had."""
         try:
             clock = self.task.clock()
@@ -50,7 +50,7 @@ class Account:
         gained = Clock(clock.on_cpu_ns - self.clock.on_cpu_ns, clock.runqueue_ns - self.clock.runqueue_ns)
         # What a late clock gained above the wall time belongs to the time before, which counted as sleep.
         wall_s = now_s - self.settled_s - self.overdrawn_s
-        span = settle(self.tally, wall_s, gained, stolen)
+        span = settle(self.tally, wall_s, gained, stolen_s)
         self.overdrawn_s = max(0.0, span.all.wall_s - wall_s)
         self.total = add_spans((self.total, span))
         self.tally = Tally.empty(tells_holders=self.tally.held is not None)
@@ -203,10 +203,10 @@ class WatchedProcess:
             account.settle(self._clock(), 0.0)
             account.total, account.overdrawn_s = NO_SPAN, 0.0
 
-    def settle(self, stolen: float) -> None:
+    def settle(self, stolen_s: float) -> None:
         """Settle the accounts of all threads."""
         for account in self._accounts.values():
-            account.settle(self._clock(), stolen)
+            account.settle(self._clock(), stolen_s)
 
     def threads(self) -> Iterator[ThreadSpan]:
         """Yield every thread there is or was, as last settled."""
@@ -359,15 +359,15 @@ class Watch:
         """Forget what was seen so far."""
         self.looks = 0
         self._former.clear()
-        self._stolen.ratio()
+        self._stolen.seconds()
         for process in self._processes.values():
             process.restart()
 
     def settle(self) -> None:
         """Settle the accounts of all threads."""
-        stolen = self._stolen.ratio()
+        stolen_s = self._stolen.seconds()
         for process in self._processes.values():
-            process.settle(stolen)
+            process.settle(stolen_s)
 
     def threads(self) -> list[ThreadSpan]:
         """Return every thread there is or was, as last settled."""

@@ -192,7 +192,7 @@ def _lens(trials: Sequence[Trial]) -> tuple[str, str]:
         (
             "Another process read out of /proc what each thread of the service was doing, at jittered moments, and never"
             " stopped it. Time on a core and in the run queue are the kernel's own exact counts (what the hypervisor"
-            " took counts as run queue, in proportion to the time on a core); of the rest, the samples tell waiting for"
+            " took counts as run queue); of the rest, the samples tell waiting for"
             " the GIL from everything else. A mark that the worker sets around the call says what was inside the"
             " function. Blocked includes a coroutine's suspension, which is stamped exactly."
         ),
