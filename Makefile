@@ -25,8 +25,10 @@ lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed ## what gilscope itself costs, beside a bare aiohttp handler
+bench: $(VENV)/.installed ## what gilscope costs: the service, and watching (WATCHED=python3.15: on that Python)
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/gil_wait.py $(if $(WATCHED),--python $(WATCHED))
+	$(BIN)/python benchmarks/observers.py $(if $(WATCHED),--python $(WATCHED))
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

@@ -35,11 +35,11 @@ from gilscope.lens.control import Lens
 from gilscope.lens.steal import stolen_seconds
 
 START_S = 20.0
-SETTLE_S = 1.5
+SETTLE_S = 1.0
 """What an observer gets to find its way about the target before its turn counts."""
 
 MAX_STOLEN_S = 0.02
-TRIES = 5
+TRIES = 3
 RESAMPLES = 2_000
 MANY = 16
 
@@ -143,13 +143,19 @@ def interval(values: list[float]) -> tuple[float, float]:
 def compare(target: Target, watching: dict[str, Observer], options: argparse.Namespace) -> None:
     """Print a row per observer."""
     turns: dict[str, list[tuple[float, float]]] = {name: [] for name in watching}
-    for _ in range(options.rounds):
-        for name in random.sample(list(watching), len(watching)):
-            turns[name].append(turn(target, watching[name], options.seconds))
-    for name, seen in turns.items():
+    try:
+        for _ in range(options.rounds):
+            for name in random.sample(list(watching), len(watching)):
+                turns[name].append(turn(target, watching[name], options.seconds))
+    except KeyboardInterrupt:
+        print("interrupted; so far:")
+    for name, seen in ((name, seen) for name, seen in turns.items() if seen):
         lost, used = [one[0] for one in seen], median(one[1] for one in seen)
         low, high = interval(lost)
-        print(f"{name:<32}{median(lost):>8.2%}  ({low:+.2%} to {high:+.2%}){used:>12.1%}", flush=True)
+        print(
+            f"{name:<32}{median(lost):>8.2%}  ({low:+.2%} to {high:+.2%}){used:>12.1%}{len(seen):>4}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -161,7 +167,7 @@ def main() -> None:
     options = parser.parse_args()
     version = subprocess.check_output([options.python, "--version"], text=True).strip()
     print(f"a counting thread on {version}, {options.rounds} rounds of {options.seconds:g} s; medians")
-    print(f"{'observer':<32}{'slowdown':>8}{'95 % interval':>22}{'own CPU':>12}")
+    print(f"{'observer':<32}{'slowdown':>8}{'95 % interval':>22}{'own CPU':>12}   n")
     with ExitStack() as stack:
         compare(Target(options.python, 1, stack), observers(options.python), options)
     print(f"\nthe same with {MANY} threads that count")
