@@ -1,16 +1,18 @@
 """What watching costs: the lens beside py-spy and, on Python 3.15, beside the standard library's own sampling profiler.
 
-A thread that does nothing but count is watched and left alone in turn, a few seconds each; a turn is compared with
-those right before and after it. Observers take their turns in shuffled order, so that what drifts on the machine
-hits all. A turn in which the hypervisor took time is repeated. Printed are the median slowdown of the target
-with its 95 % bootstrap interval, and the CPU that the observer itself used, as a share of one core.
+A thread that does nothing but count is watched and left alone in turn, a quarter of a second each: the observer is
+stopped (SIGSTOP) and goes on. Pairs of such slices are compared; one in which the hypervisor took time is done again.
+Observers take their turns in shuffled order, so that what drifts on the machine hits all. Printed are the median slowdown
+of the target with its 95 % bootstrap interval over the pairs, the CPU that the observer itself used, as a share of one
+core, and the number of pairs.
 
-    python benchmarks/observers.py [--python python3.15] [--rounds 12] [--seconds 2]
+    python benchmarks/observers.py [--python python3.15] [--rounds 4] [--pairs 12]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import mmap
 import os
 import random
@@ -21,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -38,8 +41,13 @@ START_S = 20.0
 SETTLE_S = 1.0
 """What an observer gets to find its way about the target before its turn counts."""
 
-MAX_STOLEN_S = 0.02
-TRIES = 3
+SLICE_S, PAUSE_S = 0.25, 0.1
+"""How long the target is timed, and what an observer gets to come to rest or into its stride before."""
+
+MAX_STOLEN_S = 0.005
+TRIES = 2
+"""How often a pair is tried, on average, before a turn ends with fewer."""
+
 RESAMPLES = 2_000
 MANY = 16
 
@@ -74,7 +82,9 @@ def lens(rate_hz: float, pid: int, seconds: float) -> Iterator[int]:
     try:
         watching.watch(pid)
         watching.open_window(SETTLE_S + seconds + 1, rate_hz)
-        yield psutil.Process().children()[-1].pid
+        yield next(
+            child.pid for child in psutil.Process().children() if "gilscope.lens.process" in child.cmdline()
+        )
     finally:
         watching.stop(grace_s=0)
 
@@ -118,20 +128,35 @@ def observers(python: str) -> dict[str, Observer]:
     return found
 
 
-def turn(target: Target, observer: Observer, seconds: float) -> tuple[float, float]:
-    """Return the share of its speed that the target lost while it was watched, and the observer's share of a core."""
-    for _ in range(TRIES):
-        stolen_s = stolen_seconds()
-        before = target.speed(seconds)
-        with observer(target.pid, seconds) as own:
-            time.sleep(SETTLE_S)
-            begun, cpu_s = time.perf_counter(), cpu_seconds(own)
-            watched = target.speed(seconds)
-            cpu_share = (cpu_seconds(own) - cpu_s) / (time.perf_counter() - begun)
-        after = target.speed(seconds)
-        if stolen_seconds() - stolen_s <= MAX_STOLEN_S * seconds:
-            break
-    return 1 - watched / ((before + after) / 2), cpu_share
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One observer on the target for a while: the share of its speed that each pair of slices lost, and the CPU used."""
+
+    lost: list[float]
+    cpu_share: float
+
+
+def turn(target: Target, observer: Observer, pairs: int) -> Turn:
+    """Let an observer look and be still in turn, in random order within each pair."""
+    lost, watched_s, used_s = [], 0.0, 0.0
+    with observer(target.pid, TRIES * pairs * 2 * (SLICE_S + PAUSE_S)) as own:
+        time.sleep(SETTLE_S)
+        for _ in range(TRIES * pairs):
+            stolen_s, speeds = stolen_seconds(), {}
+            for looks in random.sample((True, False), 2):
+                os.kill(own, signal.SIGCONT if looks else signal.SIGSTOP)
+                time.sleep(PAUSE_S)
+                cpu_s, begun = cpu_seconds(own), time.perf_counter()
+                speeds[looks] = target.speed(SLICE_S)
+                if looks:
+                    watched_s += time.perf_counter() - begun
+                    used_s += cpu_seconds(own) - cpu_s
+            if stolen_seconds() - stolen_s <= MAX_STOLEN_S:
+                lost.append(1 - speeds[True] / speeds[False])
+            if len(lost) == pairs:
+                break
+        os.kill(own, signal.SIGCONT)
+    return Turn(lost, used_s / watched_s)
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -142,32 +167,29 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 def compare(target: Target, watching: dict[str, Observer], options: argparse.Namespace) -> None:
     """Print a row per observer."""
-    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in watching}
-    try:
+    turns: dict[str, list[Turn]] = {name: [] for name in watching}
+    with contextlib.suppress(KeyboardInterrupt):
         for _ in range(options.rounds):
             for name in random.sample(list(watching), len(watching)):
-                turns[name].append(turn(target, watching[name], options.seconds))
-    except KeyboardInterrupt:
-        print("interrupted; so far:")
-    for name, seen in ((name, seen) for name, seen in turns.items() if seen):
-        lost, used = [one[0] for one in seen], median(one[1] for one in seen)
-        low, high = interval(lost)
-        print(
-            f"{name:<32}{median(lost):>8.2%}  ({low:+.2%} to {high:+.2%}){used:>12.1%}{len(seen):>4}",
-            flush=True,
-        )
+                turns[name].append(turn(target, watching[name], options.pairs))
+    for name, seen in turns.items():
+        lost = [share for one in seen for share in one.lost]
+        if lost:
+            (low, high), used = interval(lost), median(one.cpu_share for one in seen)
+            shown = f"{median(lost):>8.2%}  ({low:+.2%} to {high:+.2%})"
+            print(f"{name:<32}{shown}{used:>12.1%}{len(lost):>7}", flush=True)
 
 
 def main() -> None:
     """Print what each observer costs its target and itself."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=12, help="in each turn")
     options = parser.parse_args()
     version = subprocess.check_output([options.python, "--version"], text=True).strip()
-    print(f"a counting thread on {version}, {options.rounds} rounds of {options.seconds:g} s; medians")
-    print(f"{'observer':<32}{'slowdown':>8}{'95 % interval':>22}{'own CPU':>12}   n")
+    print(f"a counting thread on {version}, {options.rounds} turns of {options.pairs} pairs; medians")
+    print(f"{'observer':<32}{'slowdown':>8}{'95 % interval':>22}{'own CPU':>12}  pairs")
     with ExitStack() as stack:
         compare(Target(options.python, 1, stack), observers(options.python), options)
     print(f"\nthe same with {MANY} threads that count")

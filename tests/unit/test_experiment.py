@@ -243,6 +243,14 @@ def test_what_a_function_does_to_the_gil_is_kept_and_told_with_the_verdict(set_s
     assert stage.diary.found == [known.classification, None]
 
 
+def test_a_function_that_nothing_can_be_found_out_about_is_tried_all_the_same(set_stage: SetStage) -> None:
+    stage = set_stage()
+    stage.experiment._tools = Tools(lambda _target: None, judge, draw)
+    stage.experiment.conduct()
+    assert stage.diary.found == [None, None]
+    assert not [entry for entry in stage.diary.entries if entry.startswith("warns")]
+
+
 def test_a_workload_of_one_trial_is_judged(set_stage: SetStage) -> None:
     plan = replace(PLAN, targets=PLAN.targets[:1], backends=(THREADS,), blocks=1)
     stage = set_stage(plan)

@@ -120,7 +120,8 @@ def run(options: argparse.Namespace) -> int:
     name = "-".join(target.workload for target in plan.targets) if options.targets else "demo"
     folder = RunFolder.create(options.out or default_folder(name, now))
     try:
-        start = Start(name, now, begun, folder, tuple(c for item in checked for c in item.cautions))
+        raising = frozenset(item.target.workload for item in checked if item.raises)
+        start = Start(name, now, begun, folder, tuple(c for item in checked for c in item.cautions), raising)
         return _compare(options, plan, start)
     finally:
         folder.discard_if_empty()
@@ -128,13 +129,17 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is known when the first trial begins, beside the plan. ``begun`` is of ``time.monotonic``."""
+    """What is known when the first trial begins, beside the plan.
+
+    ``begun`` is of ``time.monotonic``; ``raising`` names the workloads whose function raised when it was tried.
+    """
 
     name: str
     at: datetime
     begun: float
     folder: RunFolder
     cautions: tuple[Caution, ...]
+    raising: frozenset[str]
 
 
 def _check_targets(options: argparse.Namespace) -> list[Checked]:
@@ -200,7 +205,11 @@ def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
         experiment = Experiment(
             Run(__version__, start.name, start.at.isoformat(timespec="seconds"), describe_machine(), plan),
             setting,
-            Tools(partial(_classify, plan), partial(judge, seed=plan.seed), partial(draw_flame, plan)),
+            Tools(
+                partial(_classify, plan, start.raising),
+                partial(judge, seed=plan.seed),
+                partial(draw_flame, plan),
+            ),
             watcher=watcher,
             begun=start.begun,
         )
@@ -222,9 +231,11 @@ def _upstream(plan: Plan) -> Iterator[str | None]:
         yield None
 
 
-def _classify(plan: Plan, target: Target) -> Classification:
+def _classify(plan: Plan, raising: frozenset[str], target: Target) -> Classification | None:
     from gilscope.classify.classifying import classify  # noqa: PLC0415
 
+    if target.workload in raising:
+        return None
     found = classify(target.reference, plan.given, plan.app_dir)
     return replace(found, target=target.workload)
 

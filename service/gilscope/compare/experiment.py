@@ -31,7 +31,8 @@ from gilscope.model import (
 
 Judge = Callable[[Target, Sequence[Trial], Mapping[str, Samples]], Verdict]
 Draw = Callable[[Flame, Folded], str]
-Classify = Callable[[Target], Classification]
+Classify = Callable[[Target], Classification | None]
+"""None: it cannot be found out, and the user knows why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class Experiment:
         except GilscopeError as problem:
             message = f"what {slot.target.workload} does to the GIL was not found out: {problem.message}"
             self._watcher.warns(Caution("not-classified", message, problem.remedy or "see the reason"))
+            return
+        if found is None:
             return
         run = self.evidence.run
         targets = (

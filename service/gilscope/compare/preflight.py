@@ -15,6 +15,8 @@ from gilscope.model import BackendName, Caution, Target
 from gilscope.workloads.loader import is_built_in, parse_reference, resolve
 
 INSPECTION_LIMIT_S = 60.0
+RAISES = "raises"
+"""Code of the warning that a function raised when it was tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class Checked:
 
     target: Target
     cautions: tuple[Caution, ...] = ()
+
+    @property
+    def raises(self) -> bool:
+        """Whether the function raised when it was tried once."""
+        return any(caution.code == RAISES for caution in self.cautions)
 
 
 def check_targets(
@@ -96,7 +103,7 @@ def _cautions(found: Found, excluded: Mapping[BackendName, str]) -> Iterator[Cau
             )
     if found.failure is not None:
         yield Caution(
-            "raises",
+            RAISES,
             f"{found.workload} raised when it was tried once:\n{found.failure}",
             "check the arguments (--arg); failed requests count as errors",
         )
