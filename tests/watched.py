@@ -14,7 +14,7 @@ from gilscope.errors import LensError
 ANSWER_S = 20.0
 
 OBEDIENT = """
-import json, os, subprocess, sys, threading
+import json, os, subprocess, sys, threading, time
 
 started = []
 
@@ -31,6 +31,8 @@ def end(_):
     thread, leave = started.pop()
     leave.set()
     thread.join()
+    while os.path.exists(f"/proc/self/task/{thread.native_id}"):  # Python is done with it before the system is.
+        time.sleep(0.001)
 
 def python(code):
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
