@@ -44,7 +44,7 @@ SETTLE_S = 1.0
 SLICE_S, PAUSE_S = 0.25, 0.1
 """How long the target is timed, and what an observer gets to come to rest or into its stride before."""
 
-MAX_STOLEN_S = 0.005
+MAX_STOLEN_S = 0.02
 TRIES = 2
 """How often a pair is tried, on average, before a turn ends with fewer."""
 
@@ -104,6 +104,7 @@ def command(words: list[str], pid: int, seconds: float) -> Iterator[int]:
             yield process.pid
         finally:
             died = process.poll()
+            process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=START_S)[1]
             if died:
@@ -151,7 +152,8 @@ def turn(target: Target, observer: Observer, pairs: int) -> Turn:
                 if looks:
                     watched_s += time.perf_counter() - begun
                     used_s += cpu_seconds(own) - cpu_s
-            if stolen_seconds() - stolen_s <= MAX_STOLEN_S:
+            # A blocking profiler may be stopped while it holds the target.
+            if speeds[False] and stolen_seconds() - stolen_s <= MAX_STOLEN_S:
                 lost.append(1 - speeds[True] / speeds[False])
             if len(lost) == pairs:
                 break
