@@ -123,7 +123,7 @@ def watch(program: Program, seconds: float = SECONDS) -> Seen:
         begun, stolen, before = timer.now(), stolen_seconds(), clocks(program, tids)
         looks = Sampler(watching).run(seconds)
         after, elapsed = clocks(program, tids), timer.now() - begun
-        assert looks > 50
+        assert looks > 10  # a host that takes most of the time leaves few
         return Seen(
             elapsed,
             (stolen_seconds() - stolen) / elapsed,
