@@ -371,6 +371,9 @@ class FakeLens:
             raise LensError("no right to watch", remedy="sudo")
         self.events.append(f"lens: {what}")
 
+    def prepare(self) -> None:
+        self._do("prepare")
+
     def watch(self, pid: int) -> None:
         self._do(f"watch {pid}")
 
@@ -466,7 +469,7 @@ def test_a_trial_goes_through_its_phases_and_is_profiled_under_load_after_the_wi
     tried = trying()
     outcome = tried.run(last=True)
     assert tried.events == [
-        "[starting]", "prepare", "service up", "lens: watch 4711", "[warm-up]", "load up", "lens: open 4 s",
+        "[starting]", "prepare", "lens: prepare", "service up", "lens: watch 4711", "[warm-up]", "load up", "lens: open 4 s",
         "[measuring]", "lens: window", "[profiling]", "capture", "[stopping]", "load down", "service down",
     ]  # fmt: skip
     assert [capture.kind for capture in outcome.captures] == [FlameKind.HOLDING, FlameKind.WALL]
@@ -491,7 +494,7 @@ def test_the_lens_splits_the_run_and_says_who_waited(trying: Try) -> None:
     assert found.lens == WINDOW.reading()
 
 
-@pytest.mark.parametrize("fails_at", ["watch", "open", "window"])
+@pytest.mark.parametrize("fails_at", ["prepare", "watch", "open", "window"])
 def test_a_trial_goes_on_without_the_lens_and_says_so(trying: Try, fails_at: str) -> None:
     tried = trying(lens_fails_at=fails_at)
     found = tried.run().trial

@@ -68,9 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Watch until told to stop."""
     require_program(options.pid)
+    from gilscope.lens.limits import allow_many_files  # noqa: PLC0415
     from gilscope.top.session import Session, Stop  # noqa: PLC0415
 
-    _allow_many_files()
+    allow_many_files()
     with _ending_with_the_reader(), Stop() as stop:
         session = Session(options.pid, stop, family=options.subprocesses, rate_hz=options.rate)
         try:
@@ -131,15 +132,6 @@ def _report(totals: Totals, session: Session, options: argparse.Namespace) -> No
         print_whole(picture, Order(options.sort))
     for note in session.notes:
         print(note, file=sys.stderr)  # noqa: T201
-
-
-def _allow_many_files() -> None:
-    """Raise the number of files that we may have open as far as we may: each thread that is watched takes two."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource  # noqa: PLC0415  Unix only
-
-        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager

@@ -15,9 +15,12 @@ class Observation:
     """Watches one service; the first thing that goes wrong ends it, and is kept as ``caution``."""
 
     def __init__(self, lens: Lens | None) -> None:
-        """``lens`` is None where none was wanted."""
+        """Start the lens without waiting for it; ``lens`` is None where none was wanted."""
         self.caution: Caution | None = None
         self._lens = lens
+        with self._surviving():
+            if self._lens:
+                self._lens.prepare()
 
     @contextmanager
     def _surviving(self) -> Iterator[None]:

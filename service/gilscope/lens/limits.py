@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 
 
 def allow_many_files() -> None:
@@ -11,6 +10,8 @@ def allow_many_files() -> None:
 
     The usual limit of 1024 is a soft one, for the sake of programs that call ``select``.
     """
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS allows less than it names
+    with contextlib.suppress(ImportError, ValueError, OSError):  # macOS allows less than it names
+        import resource  # noqa: PLC0415  Unix only
+
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
