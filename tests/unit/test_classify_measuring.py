@@ -142,10 +142,10 @@ def test_a_later_failure_leaves_the_first_call() -> None:
 
 
 def test_a_kernel_that_does_not_tell_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_args: object, **_options: object) -> str:
+    def missing(*_args: object, **_options: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr(Path, "read_text", missing)
+    monkeypatch.setattr(Path, "open", missing)
     assert watching._runqueue_ms() == 0.0
     assert watching._stolen_ms({0, 1}) == 0.0
 

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -97,7 +97,6 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> FakeStop:
     )
     monkeypatch.setattr(top_session, "is_running", lambda _pid: True)
     monkeypatch.setattr(top_session, "command_line", lambda _pid: ["/usr/bin/python3.13"])
-    monkeypatch.setattr(top_session, "thread_name", lambda _pid, _tid, otherwise: otherwise)
     monkeypatch.setattr(top_session, "cpu_seconds", lambda _pid: 0.0)
     return clock
 
@@ -186,10 +185,9 @@ def test_a_thread_that_was_never_settled_is_left_out(stop: FakeStop) -> None:
     assert [row.tid for row in picture.threads] == [PID]
 
 
-def test_names_are_present_ones_and_harmless(stop: FakeStop, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {PID: "python3.13", 1: "\x1bworker"}
-    monkeypatch.setattr(top_session, "thread_name", lambda _pid, tid, _otherwise: names[tid])
-    (picture,) = session_of(stop, FakeWatch()).pictures(seconds=1.0, interval_s=1.0)
+def test_names_are_better_than_the_programs_and_harmless(stop: FakeStop) -> None:
+    spans = (replace(thread(PID), name="python3.13"), replace(thread(1), name="\x1bworker"))
+    (picture,) = session_of(stop, FakeWatch(spans)).pictures(seconds=1.0, interval_s=1.0)
     assert [row.name for row in picture.threads] == ["MainThread", "?worker"]
 
 

@@ -15,6 +15,7 @@ from gilscope.backends.base import Outcome
 from gilscope.classify.calling import CallFailedError
 from gilscope.classify.observation import Stretch, Tick, Timing, Watch
 from gilscope.classify.ticker import ticking
+from gilscope.lens.tasks import parse_schedstat
 
 Call = Callable[[], Outcome]
 
@@ -162,10 +163,10 @@ def _timing(
 def _runqueue_ms() -> float:
     """Return for how long this thread has been ready without a core; 0 where the kernel does not tell."""
     try:
-        stat = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text(encoding="ascii")
+        stat = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_bytes()
     except OSError:
         return 0.0
-    return int(stat.split()[1]) / 1e6
+    return parse_schedstat(stat).runqueue_ns / 1e6
 
 
 def _stolen_ms(cores: Collection[int]) -> float:

@@ -86,14 +86,6 @@ def command_line(pid: int) -> list[str]:
     return []
 
 
-def thread_name(pid: int, tid: int, otherwise: str) -> str:
-    """Return a thread's present name, or the other one if it has ended: Python names a thread after it begins."""
-    try:
-        return Path(f"/proc/{pid}/task/{tid}/comm").read_text(encoding="utf-8", errors="replace").rstrip("\n")
-    except OSError:
-        return otherwise
-
-
 def name_pythons(pids: Iterable[int]) -> str:
     """Return those of some processes that look like Python, as a phrase; nothing if none does."""
     lines = ((pid, command_line(pid)) for pid in pids)

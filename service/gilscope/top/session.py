@@ -23,7 +23,6 @@ from gilscope.top.processes import (
     cpu_seconds,
     is_running,
     name_pythons,
-    thread_name,
 )
 from gilscope.top.table import Picture, ThreadRow, Unseen, better_name, readable
 
@@ -170,8 +169,7 @@ class Session:
             # A child that has ended was forked, as a rule, and so ran the same program.
             program = command_line(thread.pid) or self._programs[self._pid]
             self._programs[thread.pid] = program
-        name = thread_name(thread.pid, thread.tid, thread.name)
-        return readable(better_name(name, is_main=thread.pid == thread.tid, program=program))
+        return readable(better_name(thread.name, is_main=thread.pid == thread.tid, program=program))
 
     def _begin_again(self) -> None:
         """Watch what the process has become: it may have run another program in its place (``execve``)."""
