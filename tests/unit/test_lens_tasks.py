@@ -65,10 +65,10 @@ def test_an_address_is_asked_about_once_until_it_is_forgotten() -> None:
         return len(asked) > 1
 
     looking = Waits(answer, "x86_64")
-    text = b"202 0x1234 0x0"
-    assert looking.look(text) == looking.look(text) == Look.BLOCKED
+    text, with_another_value = b"202 0x1234 0x89 0x6f9 0x7f", b"202 0x1234 0x89 0x7 0x7fce"
+    assert looking.look(text) == looking.look(with_another_value) == Look.BLOCKED
     looking.forget()
-    assert looking.look(text) == looking.look(text) == Look.GIL
+    assert looking.look(text) == looking.look(with_another_value) == Look.GIL
     assert asked == [0x1234, 0x1234]
 
 

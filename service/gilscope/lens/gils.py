@@ -94,7 +94,7 @@ class Gils:
         # One read for both, so that they belong together: the holder stands right before "locked".
         first, size = offsets.gil_holder, offsets.gil_locked - offsets.gil_holder
         head = self._memory.read(gil + first, size + 4)
-        state, locked = struct.unpack_from("<Q", head)[0], struct.unpack_from("<i", head, size)[0]
+        state, locked = struct.unpack(f"<Q{size - 8}xi", head)
         return self._thread_of(state, offsets) if locked == 1 and state else 0
 
     def _thread_of(self, state: int, offsets: DebugOffsets) -> int:

@@ -23,7 +23,7 @@ point of CPython's switch interval of 5 ms."""
 
 
 CPU_SHARE = 0.1
-"""Share of a core that looks may take: a process with a thousand threads is looked at less often."""
+"""Share of a core that watching may take: a process with a thousand threads is looked at less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Timer:
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    jitter: Callable[[float, float], float] = random.SystemRandom().uniform
+    jitter: Callable[[float, float], float] = random.uniform
     spent: Callable[[], float] = time.thread_time
 
 
@@ -52,12 +52,11 @@ class Sampler:
         """
         timer = self._timer
         begun = due = timer.now()
+        spent_s = timer.spent()
         scan_due, settle_due = begun + SCAN_S, begun + SETTLE_S
         looks = 0
         while (now := timer.now()) < begun + seconds:
-            cost_s = -timer.spent()
             self._watch.look()
-            cost_s += timer.spent()
             looks += 1
             if now >= scan_due:
                 scan_due = now + SCAN_S
@@ -65,8 +64,10 @@ class Sampler:
             if now >= settle_due:
                 settle_due = now + SETTLE_S
                 self._watch.settle()
-            due = max(due + self._next_pause(cost_s), timer.now())
-            timer.sleep(max(0.0, min(due, begun + seconds) - timer.now()))
+            before_s, spent_s = spent_s, timer.spent()
+            now = timer.now()
+            due = max(due + self._next_pause(spent_s - before_s), now)
+            timer.sleep(max(0.0, min(due, begun + seconds) - now))
         self._watch.settle()
         return looks
 

@@ -14,6 +14,10 @@ FUTEX = {"x86_64": 202, "aarch64": 98}
 """Number of the system call ``futex`` by architecture (Linux's ``unistd_64.h`` and ``asm-generic/unistd.h``)."""
 
 
+_FIRST_ARGUMENT = 4
+"""Where ``/proc/PID/syscall`` is past the number of the call, and not yet past its first argument (``0x`` and more)."""
+
+
 def futex_prefix(machine: str) -> bytes:
     """Return how ``/proc/PID/syscall`` begins while a thread is in ``futex``.
 
@@ -46,7 +50,8 @@ def parse_status(text: bytes) -> int:
 class Waits:
     """Tells what a system call is slept in for, from the text of ``/proc/PID/task/TID/syscall``.
 
-    Answers are remembered by text: a thread that sleeps, or does the same again, is described in the same words.
+    Answers are remembered by the call and its first argument, which for ``futex`` is the address; others change with each
+    wait.
     """
 
     def __init__(self, is_gil: Callable[[int], bool], machine: str = "") -> None:
@@ -60,9 +65,10 @@ class Waits:
 
     def look(self, text: bytes) -> int:
         """Say what a thread was seen doing, by number: as plain integers, looks are counted faster."""
-        look = self._known.get(text)
+        key = text[: text.find(b" ", _FIRST_ARGUMENT)]
+        look = self._known.get(key)
         if look is None:
-            look = self._known[text] = int(self._understood(text))
+            look = self._known[key] = int(self._understood(key))
         return look
 
     def _understood(self, text: bytes) -> Look:
@@ -70,12 +76,13 @@ class Waits:
             return Look.READY
         if not text.startswith(self._prefix):
             return Look.BLOCKED
-        address = text[len(self._prefix) :].split(b" ", 1)[0]
-        return Look.GIL if self._is_gil(int(address, 16)) else Look.BLOCKED
+        return Look.GIL if self._is_gil(int(text[len(self._prefix) :], 16)) else Look.BLOCKED
 
 
 class Task:
     """A thread that is being watched; ``number`` is its id as the process itself has it (see :func:`parse_status`)."""
+
+    __slots__ = ("_closing", "_schedstat", "_syscall", "name", "number", "pid", "tid")
 
     def __init__(self, pid: int, tid: int) -> None:
         """Open its files.

@@ -96,6 +96,8 @@ class WatchedProcess:
         self._marks_due_s = 0.0
         with _explaining(pid), contextlib.ExitStack() as stack:
             memory = stack.enter_context(ProcessMemory(pid))
+            self._tasks = os.open(f"/proc/{pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, self._tasks)
             self.runtime: Runtime = find_runtime(pid, memory)
             self._gils = Gils(memory, self.runtime)
             self._waits = Waits(self._gils.is_waited_at)
@@ -140,7 +142,7 @@ class WatchedProcess:
 
     def _count_links(self) -> int:
         """Return a number that changes when threads come or go: the kernel counts them as links of their folder."""
-        return os.stat(f"/proc/{self.pid}/task").st_nlink  # noqa: PTH116  at each look, and twice as fast
+        return os.fstat(self._tasks).st_nlink
 
     def _find_marks(self) -> None:
         """Look for marks of threads that have none yet, not too often where the process has very many files open."""
