@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from gilscope.errors import LensError
-from gilscope.lens.family import children, thread_ids
+from gilscope.family import children, thread_ids
 from gilscope.lens.gils import Gils
 from gilscope.lens.ledger import INSIDE, NO_SPAN, Clock, Look, Span, Tally, add_spans, settle
 from gilscope.lens.marks import UNMARKED, FoundMark, find_marks

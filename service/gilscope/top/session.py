@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from gilscope.errors import LensError, UsageError
-from gilscope.lens.family import children
+from gilscope.family import children
 from gilscope.lens.sampler import Sampler, Timer
 from gilscope.lens.watch import ThreadSpan, Watch
 from gilscope.model import ThreadRole

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from watched import Obedient, obedient
 
-from gilscope.lens import family
-from gilscope.lens.family import children, thread_ids
+from gilscope import family
+from gilscope.family import children, thread_ids
 
 pytestmark = pytest.mark.integration
 WAITS = "import sys; print(flush=True); sys.stdin.read()"
