@@ -12,6 +12,7 @@ import functools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice, product
 
 from gilscope.model import (
     Anatomy,
@@ -21,6 +22,7 @@ from gilscope.model import (
     Evidence,
     Flame,
     FlameKind,
+    Folded,
     GeneratorLoad,
     GilClass,
     GilWaitShare,
@@ -33,6 +35,7 @@ from gilscope.model import (
     ProbeSamples,
     Run,
     Samples,
+    Stack,
     StateSeconds,
     Target,
     ThreadRole,
@@ -354,25 +357,78 @@ def _against(value: float, base: float) -> Interval:
     return Interval(1.0, 1.0, 1.0) if value == base else around(value / base, 0.024)
 
 
+NATIVE_NOTE = "stacks are taken with C frames, and the process is paused for each"
+SEEN: Mapping[FlameKind, Mapping[BackendName, int]] = {
+    FlameKind.HOLDING: {ASYNCIO: 196, THREADS: 187, PROCESSES: 372},
+    FlameKind.WAITING: {ASYNCIO: 0, THREADS: 96, PROCESSES: 2},
+    FlameKind.WALL: {ASYNCIO: 50, THREADS: 640, PROCESSES: 150},
+}
+"""How many stacks a capture of two seconds has: on asyncio there is nobody to wait for."""
+
+
 def make_flames() -> tuple[Flame, ...]:
-    """Make what two captures per backend leave: who held the GIL, and all threads."""
+    """Make what a capture per backend leaves: who held the GIL, who waited for it, and all threads."""
     return tuple(
-        Flame(
-            workload=workload,
-            backend=backend,
-            kind=kind,
-            path=f"flames/{workload}-{backend}.{kind}",
-            source="py-spy 0.4.3",
-            rate_hz=100,
-            seconds=2.0,
-            samples=1204 if kind is FlameKind.WALL else 187,
-            lost=3,
-            notes=("native frames are not shown",) if kind is FlameKind.WALL else (),
-        )
+        make_flame(workload, backend, kind)
         for workload, shapes in SHAPES.items()
         for backend in shapes
-        for kind in (FlameKind.HOLDING, FlameKind.WALL)
+        for kind in FlameKind
     )
+
+
+def make_flame(workload: str, backend: BackendName, kind: FlameKind) -> Flame:
+    """Make one graph of a trial, with every field filled that its kind has."""
+    rate_hz, samples = 100 if kind is FlameKind.HOLDING else 25, SEEN[kind][backend]
+    threads = 1 + SHAPES[workload][backend].workers
+    share = None if kind is FlameKind.WALL else samples / rate_hz / 2.0 / threads
+    return Flame(
+        workload=workload,
+        backend=backend,
+        kind=kind,
+        path=f"flames/{workload}-{backend}.{kind}",
+        source="py-spy 0.4.3",
+        rate_hz=rate_hz,
+        seconds=2.0,
+        samples=samples,
+        lost=3,
+        notes=(NATIVE_NOTE,) if kind is FlameKind.WAITING else (),
+        pause_share=0.14,
+        requests=round(2.0 * SHAPES[workload][backend].rps),
+        share=share,
+        lens_share=share if kind is FlameKind.WAITING else None,
+    )
+
+
+LOOP_FRAMES = ("run_forever (asyncio/base_events.py:593)", "_run_once (asyncio/base_events.py:1845)")
+WORKER_FRAMES = ("_bootstrap (threading.py:1014)", "_worker (concurrent/futures/thread.py:90)")
+
+
+def make_stacks(flame: Flame) -> Folded:
+    """Make the stacks of a graph, as heavy as it says: work in a worker, or on the loop where there is none."""
+    carrier = LOOP_FRAMES if flame.backend is ASYNCIO else WORKER_FRAMES
+    work = f"{flame.workload} (gilscope/workloads/{flame.workload}.py:4)"
+    parts = {
+        (*carrier, "execute (gilscope/backends/execution.py:21)", work): 0.6,
+        (*carrier, "execute (gilscope/backends/execution.py:21)", work, "sorted (statistics.py:31)"): 0.1,
+        (*LOOP_FRAMES, "write (asyncio/selector_events.py:1037)"): 0.2,
+        (*LOOP_FRAMES, "loads (json/__init__.py:299)"): 0.1,
+    }
+    seconds = flame.samples / flame.rate_hz
+    return {stack: share * seconds for stack, share in parts.items() if seconds}
+
+
+def with_stacks(evidence: Evidence) -> Evidence:
+    """Make the same run with the stacks of all its graphs."""
+    return replace(evidence, stacks={flame.path: make_stacks(flame) for flame in evidence.run.flames})
+
+
+def make_many_stacks(count: int) -> dict[Stack, float]:
+    """Make distinct stacks of twelve frames that branch at nearly every frame."""
+    paths = islice(product(range(3), repeat=11), count)
+    return {
+        tuple(f"f{depth}_{at} (app/part_{at}.py:{depth + 1})" for depth, at in enumerate((*path, 0))): 0.01
+        for path in paths
+    }
 
 
 def make_plan() -> Plan:
@@ -447,10 +503,11 @@ def _spoilt(trial: Trial) -> Trial:
 
 
 def make_graphs(evidence: Evidence) -> dict[str, str]:
-    """Make a stand-in flame graph for every capture."""
+    """Make a stand-in flame graph for every capture that saw anybody."""
     return {
         flame.path: f'<svg class="flame" viewBox="0 0 100 20"><title>{flame.path}</title><rect width="100" height="20"/></svg>'
         for flame in evidence.run.flames
+        if flame.samples
     }
 
 

@@ -8,7 +8,7 @@ concludes about a workload is a *verdict*.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -79,6 +79,10 @@ class Interval(NamedTuple):
     low: float
     mid: float
     high: float
+
+    def leaves_out(self, value: float) -> bool:
+        """Whether the evidence speaks against a value."""
+        return value < self.low or value > self.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,24 +314,43 @@ class Trial:
     lens: LensReading | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Flame:
-    """One captured graph. ``path`` is its stem in the run's folder, to which the suffixes are added.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """How a flame graph was made, and what it is to be measured against.
 
     ``samples`` counts stacks seen, ``lost`` those that the profiler failed to read; ``notes`` say what the
-    graph cannot show.
+    graph cannot show. ``pause_share`` is the share of the time for which the profiler held the process, 0 to 1.
+    ``requests`` counts the answers that the service gave meanwhile. ``share`` is that of the threads' time which is
+    in the graph, and ``lens_share`` what the lens saw of the same over the same seconds: waiting for the GIL, or
+    holding it. None: not known.
     """
 
-    workload: str
-    backend: BackendName
     kind: FlameKind
-    path: str
     source: str
     rate_hz: int
     seconds: float
     samples: int
     lost: int
     notes: tuple[str, ...] = ()
+    pause_share: float | None = None
+    requests: int | None = None
+    share: float | None = None
+    lens_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flame(Graph):
+    """A graph of a trial. ``path`` is its stem in the run's folder, to which the suffixes are added."""
+
+    workload: str
+    backend: BackendName
+    path: str
+
+    @classmethod
+    def of(cls, graph: Graph, workload: str, backend: BackendName, path: str) -> Flame:
+        """Say which trial a graph is of."""
+        made = {field.name: getattr(graph, field.name) for field in fields(graph)}
+        return cls(**made, workload=workload, backend=backend, path=path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +377,17 @@ class Verdict:
     p99_ratio: Mapping[BackendName, Interval] = field(default_factory=dict)
     probe_p99_ratio: Mapping[BackendName, Interval] = field(default_factory=dict)
     baseline: BackendName = BASELINE
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One workload on one backend in two runs: each ratio is the later run's figure over the earlier one's."""
+
+    workload: str
+    backend: BackendName
+    throughput: Interval
+    p99: Interval
+    probe_p99: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,7 +473,7 @@ Stack = tuple[str, ...]
 """A call stack, outermost frame first."""
 
 Folded = Mapping[Stack, float]
-"""Stacks with their weights (samples)."""
+"""Stacks with their weights, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ import pytest
 from polling import eventually
 
 from gilscope.compare.store import RunFolder
-from gilscope.flame.folded import parse, share, split_frame
+from gilscope.flame.algebra import share, total
+from gilscope.flame.folded import parse, split_frame
 from gilscope.load.samples import read_samples
-from gilscope.model import BackendName, Evidence, FlameKind
+from gilscope.model import BackendName, Evidence, Flame, FlameKind
 from gilscope.quantiles import summarize_latency, summarize_probe
 from gilscope.report.console import describe_verdict
 
@@ -30,7 +31,8 @@ pytestmark = pytest.mark.integration
 
 MARK = "GILSCOPE_TEST_RUN"
 COMPARED = ("asyncio", "processes")
-KINDS = ("holding", "wall")
+KINDS = ("holding", "waiting", "wall")
+SEEN = ("holding", "wall")
 
 WORK = """
 import os
@@ -271,22 +273,111 @@ def test_what_the_service_used_is_plausible(evidence: Evidence) -> None:
         assert 5 < trial.memory_mb < 2_000
 
 
-@pytest.mark.parametrize("backend", COMPARED)
-@pytest.mark.parametrize("kind", KINDS)
-def test_flames_show_the_users_function(compared: Ended, evidence: Evidence, backend: str, kind: str) -> None:
-    stem = f"flames/work.spin-{backend}.{kind}"
+def flame_of(evidence: Evidence, backend: str, kind: str) -> Flame:
     flames = {flame.path: flame for flame in evidence.run.flames}
+    stem = f"flames/work.spin-{backend}.{kind}"
     assert stem in flames, [trial.warnings for trial in evidence.run.trials]
-    path = compared.cwd / "run" / stem
-    folded = parse(path.with_name(path.name + ".folded").read_text(encoding="utf-8"))
+    return flames[stem]
+
+
+def beside(compared: Ended, flame: Flame, suffix: str) -> Path:
+    stem = compared.cwd / "run" / flame.path
+    return stem.with_name(stem.name + suffix)
+
+
+@pytest.mark.parametrize("backend", COMPARED)
+@pytest.mark.parametrize("kind", SEEN)
+def test_flames_show_the_users_function(compared: Ended, evidence: Evidence, backend: str, kind: str) -> None:
+    flame = flame_of(evidence, backend, kind)
+    folded = parse(beside(compared, flame, ".folded").read_text(encoding="utf-8"))
     named = share(folded, lambda frame: split_frame(frame).name == "spin")
     assert named > (0.5 if kind == "holding" else 0.02)
-    svg = path.with_name(path.name + ".svg").read_text(encoding="utf-8")
+    svg = beside(compared, flame, ".svg").read_text(encoding="utf-8")
     assert "spin (work.py" in svg
-    profile = strictly(path.with_name(path.name + ".speedscope.json").read_text(encoding="utf-8"))
+    profile = strictly(beside(compared, flame, ".speedscope.json").read_text(encoding="utf-8"))
     assert "spin" in {frame["name"].partition(" ")[0] for frame in profile["shared"]["frames"]}
-    assert flames[stem].samples == pytest.approx(sum(folded.values()))
-    assert flames[stem].seconds == 1.0
+
+
+@pytest.mark.parametrize("backend", COMPARED)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flame_has_its_files_and_an_empty_one_only_its_stacks(
+    compared: Ended, evidence: Evidence, backend: str, kind: str
+) -> None:
+    flame = flame_of(evidence, backend, kind)
+    folded = parse(beside(compared, flame, ".folded").read_text(encoding="utf-8"))
+    assert evidence.stacks[flame.path] == folded
+    assert flame.samples == pytest.approx(total(folded) * flame.rate_hz)
+    assert flame.seconds == 1.0
+    assert flame.lost >= 0
+    for suffix in (".svg", ".speedscope.json"):
+        assert beside(compared, flame, suffix).exists() is bool(flame.samples)
+
+
+def test_no_file_of_a_flame_is_left_over(compared: Ended, evidence: Evidence) -> None:
+    files = {path.name for path in (compared.cwd / "run" / "flames").iterdir()}
+    suffixes = {
+        flame.path: (".folded", ".svg", ".speedscope.json") if flame.samples else (".folded",)
+        for flame in evidence.run.flames
+    }
+    assert files == {Path(stem + suffix).name for stem, of in suffixes.items() for suffix in of}
+
+
+@pytest.mark.parametrize("backend", COMPARED)
+def test_the_flames_of_a_backend_are_of_the_same_seconds(evidence: Evidence, backend: str) -> None:
+    flames = [flame_of(evidence, backend, kind) for kind in KINDS]
+    assert len({(flame.source, flame.seconds, flame.requests, flame.pause_share) for flame in flames}) == 1
+
+
+@pytest.mark.parametrize("backend", COMPARED)
+def test_the_answers_during_the_profile_are_counted(evidence: Evidence, backend: str) -> None:
+    measured = max(
+        trial.throughput_rps for trial in evidence.run.trials if trial.backend == BackendName(backend)
+    )
+    requests = flame_of(evidence, backend, "holding").requests
+    assert requests is not None
+    # Pauses make the service slower; the count begins before the profiler does and ends after it.
+    assert 0.05 * measured < requests < 8 * measured
+
+
+@pytest.mark.parametrize("backend", COMPARED)
+def test_how_long_the_process_was_held_is_plausible(evidence: Evidence, backend: str) -> None:
+    paused = flame_of(evidence, backend, "waiting").pause_share
+    assert paused is not None
+    assert 0 <= paused < 0.9
+
+
+@pytest.mark.parametrize("backend", COMPARED)
+def test_shares_of_the_threads_time_are_plausible(evidence: Evidence, backend: str) -> None:
+    watched = any(
+        trial.lens is not None for trial in evidence.run.trials if trial.backend == BackendName(backend)
+    )
+    holding, waiting, wall = (flame_of(evidence, backend, kind) for kind in KINDS)
+    assert (wall.share, wall.lens_share) == (None, None)
+    if not watched:
+        assert (holding.share, waiting.share) == (None, None)
+        return
+    assert holding.share is not None
+    assert waiting.share is not None
+    assert waiting.lens_share is not None
+    assert 0.05 < holding.share <= 1.2
+    assert 0 <= waiting.share < 0.6
+    assert 0 <= waiting.lens_share < 0.6
+    assert waiting.share == 0 if not waiting.samples else waiting.share > 0
+    # Before Python 3.13 nobody outside knows who holds the GIL.
+    assert (holding.lens_share is not None) is (sys.version_info >= (3, 13))
+    if holding.lens_share is not None:
+        assert 0.05 < holding.lens_share <= 1.2
+
+
+def test_the_report_has_every_graph_and_a_place_for_each_link(compared: Ended, evidence: Evidence) -> None:
+    page = (compared.cwd / "run" / "report.html").read_text(encoding="utf-8")
+    places = re.findall(r' id="([^"]+)"', page)
+    assert len(places) == len(set(places))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(places)
+    for flame in evidence.run.flames:
+        assert f"workload-1-{flame.backend}-{flame.kind}" in places
+    empty = sum(flame.kind is FlameKind.WAITING and not flame.samples for flame in evidence.run.flames)
+    assert page.count("No thread was seen waiting for the GIL.") == empty
 
 
 def test_the_run_reads_back_and_every_flame_is_in_it(evidence: Evidence) -> None:

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import Popen
 from typing import NoReturn
 
 import psutil
@@ -17,14 +16,17 @@ from requirements import require
 
 from gilscope.child import Child
 from gilscope.errors import CaptureError, ServiceError
-from gilscope.flame import pyspy
-from gilscope.flame.folded import is_root, share, split_frame, total
-from gilscope.flame.pyspy import RATE_HZ, Capture, capture
+from gilscope.flame.algebra import share, total
+from gilscope.flame.capture import RATE_HZ, Capture
+from gilscope.flame.folded import is_root, split_frame
+from gilscope.flame.pyspy import NATIVE_PART, PySpy, _Recording
 from gilscope.model import FlameKind
 
 pytestmark = pytest.mark.integration
 
 BOTH = (FlameKind.HOLDING, FlameKind.WALL)
+
+capture = PySpy().capture
 
 SPINS = """
 import threading
@@ -121,7 +123,7 @@ def share_of(found: Capture, name: str) -> float:
 
 @pytest.fixture(scope="module")
 def captures(spinning: int) -> dict[FlameKind, Capture]:
-    return {found.kind: found for found in capture(spinning, BOTH, 2)}
+    return {found.graph.kind: found for found in capture(spinning, BOTH, 2)}
 
 
 def test_who_holds_the_gil_is_named(captures: dict[FlameKind, Capture]) -> None:
@@ -139,9 +141,9 @@ def test_the_wall_shows_who_waits_as_well(captures: dict[FlameKind, Capture]) ->
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_the_counts_are_those_of_the_stacks(captures: dict[FlameKind, Capture], kind: FlameKind) -> None:
-    found = captures[kind]
+    found = captures[kind].graph
     threads = 1 if kind is FlameKind.HOLDING else 2
-    assert found.samples == total(found.folded)
+    assert found.samples == pytest.approx(RATE_HZ * total(captures[kind].folded))
     assert 0.25 * 2 * RATE_HZ * threads < found.samples <= 1.1 * 2 * RATE_HZ * threads
     assert 0 <= found.lost < found.samples
     assert (found.kind, found.rate_hz, found.seconds) == (kind, RATE_HZ, 2.0)
@@ -172,16 +174,30 @@ def test_the_target_lives_on(spinning: int) -> None:
     assert sum(process.cpu_times()[:2]) > before + 0.1
 
 
+def test_with_waiting_graphs_all_stacks_are_taken_at_a_lower_rate_and_pause_the_target(spinning: int) -> None:
+    holding, waiting, wall = capture(spinning, tuple(FlameKind), 2)
+    assert (holding.graph.rate_hz, wall.graph.rate_hz) == (RATE_HZ, RATE_HZ * NATIVE_PART)
+    assert waiting.graph.rate_hz == wall.graph.rate_hz
+    assert wall.graph.pause_share
+    assert 0 < wall.graph.pause_share < 1
+    assert share_of(wall, "wait_for_the_end") == pytest.approx(0.5, abs=0.1)
+    assert not any(frame.endswith(("libc.so.6)", ".c)")) for stack in wall.folded for frame in stack)
+    assert "wait_for_the_end" not in names_of(waiting), "it sleeps, and not for the GIL"
+
+
+def test_without_waiting_graphs_the_target_is_never_paused(captures: dict[FlameKind, Capture]) -> None:
+    assert {found.graph.pause_share for found in captures.values()} == {0.0}
+
+
 def test_an_interrupt_ends_py_spy(spinning: int, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[psutil.Process] = []
 
-    def interrupt(pid: int, kind: FlameKind, process: Popen[str], seconds: int, folder: Path) -> NoReturn:
-        assert process.poll() is None
-        assert folder.parent == temporary
+    def interrupt(recording: _Recording) -> NoReturn:
+        assert recording._output.parent.parent == temporary
         seen.extend(observers())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pyspy, "_collect", interrupt)
+    monkeypatch.setattr(_Recording, "collect", interrupt)
     with pytest.raises(KeyboardInterrupt):
         capture(spinning, BOTH, 600)
     assert len(seen) == 2
@@ -213,8 +229,8 @@ def test_a_process_that_is_not_python_is_told_as_such(temporary: Path) -> None:
 def test_an_idle_process_holds_nothing(spinning: int, tmp_path: Path) -> None:
     with running(tmp_path, "print('{}', flush=True)\ninput()\n") as pid:
         holding, wall = capture(pid, BOTH, 1)
-    assert (holding.folded, holding.samples) == ({}, 0)
-    assert wall.samples > 0
+    assert (holding.folded, holding.graph.samples) == ({}, 0)
+    assert wall.graph.samples > 0
 
 
 def test_a_pools_workers_are_merged(spinning: int, tmp_path: Path) -> None:
@@ -238,5 +254,5 @@ def test_helpers_of_the_pool_are_left_out(spinning: int, tmp_path: Path) -> None
         (wall,) = capture(pid, [FlameKind.WALL], 1)
     files = {split_frame(stack[-1]).file or "" for stack in wall.folded}
     assert not any(file.endswith(("resource_tracker.py", "forkserver.py")) for file in files)
-    assert wall.samples > 0
+    assert wall.graph.samples > 0
     all_end(tree)

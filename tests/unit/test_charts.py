@@ -51,14 +51,19 @@ CURVES = {
     THREADS: [float(value) for value in range(100, 3100)],
 }
 
+
+def to_the_graph(backend: BackendName, part: str) -> str | None:
+    return f"#{backend}-{part}" if part != "outside" else None
+
+
 DRAWN: dict[str, Callable[[], str]] = {
     "forest": lambda: charts.forest(RATIOS, (0.5, 2.2), charts.RATIOS, "Ratio", reference=1.0),
     "throughput": lambda: charts.throughput(RATES),
     "probe": lambda: charts.probe(PROBES),
-    "anatomy": lambda: stacks.anatomy(ANATOMIES, charts.WIDE),
-    "anatomy on a phone": lambda: stacks.anatomy(ANATOMIES, charts.NARROW),
-    "threads": lambda: stacks.threads(READINGS, charts.WIDE),
-    "threads on a phone": lambda: stacks.threads(READINGS, charts.NARROW),
+    "anatomy": lambda: stacks.anatomy(ANATOMIES, charts.WIDE, to_the_graph),
+    "anatomy on a phone": lambda: stacks.anatomy(ANATOMIES, charts.NARROW, to_the_graph),
+    "threads": lambda: stacks.threads(READINGS, charts.WIDE, to_the_graph),
+    "threads on a phone": lambda: stacks.threads(READINGS, charts.NARROW, to_the_graph),
     "percentiles": lambda: percentile_chart(CURVES, charts.WIDE),
 }
 

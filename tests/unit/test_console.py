@@ -2,21 +2,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import CLASSIFICATIONS, make_evidence
+from factories import CLASSIFICATIONS, make_evidence, make_flame, with_stacks
 
 from gilscope.commands import drawing, report
 from gilscope.compare.store import RunFolder
-from gilscope.errors import RunFileError
+from gilscope.errors import RunFileError, UsageError
+from gilscope.flame import wording
+from gilscope.flame.difference import Named
+from gilscope.flame.wording import origin
 from gilscope.load.samples import write_samples
 from gilscope.model import (
     BackendName,
     Caution,
     Evidence,
+    Flame,
     FlameKind,
     Folded,
     GilClass,
@@ -41,8 +46,8 @@ WINNER, TIE = (
 )
 NOTHING = Verdict("primes", None, None, (), conclusive=False, reason="no backend could be measured")
 STACKS: Folded = {
-    ("main (asyncio/runners.py)", "primes (gilscope/workloads/primes.py)"): 40.0,
-    ("main (asyncio/runners.py)", "work (own.py)"): 2.0,
+    ("main (asyncio/runners.py)", "primes (gilscope/workloads/primes.py)"): 0.4,
+    ("main (asyncio/runners.py)", "work (own.py)"): 0.02,
 }
 
 
@@ -144,10 +149,26 @@ def test_every_class_has_its_words(gil_class: GilClass) -> None:
 
 # What commands make of a run: graphs, the page, the verdicts once more.
 
+NO_BREAK = "\u00a0"
+
 
 def evidence_with_stacks() -> Evidence:
-    evidence = make_evidence()
-    return replace(evidence, stacks={flame.path: STACKS for flame in evidence.run.flames})
+    return with_stacks(make_evidence())
+
+
+def words_of(svg: str) -> str:
+    """All that is written in a graph, its lines joined."""
+    lines = (re.sub(r"<[^>]*>", "", text) for text in re.findall(r"<text.*?</text>", svg, re.DOTALL))
+    return " ".join(lines).replace(NO_BREAK, " ")
+
+
+def titles_in(page: str) -> list[str]:
+    """The titles of the flame graphs of a page."""
+    return re.findall(r'class="flame" role="group" aria-label="([^"]*)"', page)
+
+
+def title_of(flame: Flame) -> str:
+    return f"{flame.workload} on {flame.backend}: {wording.MEANING[flame.kind]}"
 
 
 def own_frames(reference: str) -> Callable[[str], bool]:
@@ -179,17 +200,104 @@ def test_the_frames_of_a_module_are_those_of_its_package() -> None:
 
 @pytest.mark.parametrize("kind", FlameKind)
 def test_a_graph_says_what_it_shows(kind: FlameKind) -> None:
-    flame = replace(RUN.flames[0], workload="primes", backend=PROCESSES, kind=kind)
-    svg = drawing.draw_flame(RUN.plan, flame, STACKS)
-    assert f"primes on processes: {drawing.MEANING[kind]}" in svg
-    assert "3 lost" in svg
+    svg = drawing.draw_flame(RUN.plan, make_flame("primes", PROCESSES, kind), STACKS)
+    words = words_of(svg)
+    assert f"primes on processes: {wording.MEANING[kind]}" in words
+    assert "3 lost" in words
     assert "primes" in svg
+    assert "all · 420 ms" in words
+    assert "workload, in 95.2 %" in words
 
 
-def test_the_page_holds_every_graph() -> None:
-    page = drawing.render_report(evidence_with_stacks())
+@pytest.mark.parametrize("standalone", [True, False])
+@pytest.mark.parametrize("kind", FlameKind)
+def test_a_graph_says_where_it_comes_from_and_alone_what_it_cannot_show(
+    kind: FlameKind,
+    standalone: bool,  # noqa: FBT001
+) -> None:
+    flame = replace(make_flame("primes", THREADS, kind), notes=("half of it is missing",))
+    words = words_of(drawing.draw_flame(RUN.plan, flame, STACKS, standalone=standalone))
+    for part in origin(flame).split(" · "):
+        assert part in words
+    assert ("half of it is missing" in words) is standalone
+
+
+def pair_of(now: Flame, before: Flame) -> tuple[Named, Named]:
+    half = {stack: weight / 2 for stack, weight in STACKS.items()}
+    return Named("later", now, STACKS), Named("earlier", before, half)
+
+
+@pytest.mark.parametrize(
+    ("requests", "weights"),
+    [
+        (None, ("later: 210 ms per second", "earlier: 105 ms per second")),
+        (10, ("later: 42.0 ms per request", "earlier: 21.0 ms per request")),
+    ],
+)
+def test_a_difference_says_what_it_compares(requests: int | None, weights: tuple[str, str]) -> None:
+    flame = replace(make_flame("primes", THREADS, FlameKind.HOLDING), requests=requests)
+    now, before = replace(flame, notes=("of both", "of now")), replace(flame, notes=("of both", "of before"))
+    words = words_of(drawing.draw_difference(RUN.plan, pair_of(now, before), "primes"))
+    assert "primes, who held the GIL: later against earlier" in words
+    for weight in weights:
+        assert weight in words
+    assert [words.count(note) for note in ("of both", "of now", "of before")] == [1, 1, 1]
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    now, before = (make_flame("primes", THREADS, kind) for kind in (FlameKind.WALL, FlameKind.HOLDING))
+    with pytest.raises(UsageError, match="a wall graph cannot be compared with a holding graph"):
+        drawing.draw_difference(RUN.plan, pair_of(now, before), "primes")
+
+
+def test_the_page_holds_every_graph_that_is_not_empty() -> None:
+    titles = titles_in(drawing.render_report(evidence_with_stacks()))
     for flame in RUN.flames:
-        assert f"{flame.workload} on {flame.backend}: {drawing.MEANING[flame.kind]}" in page
+        assert titles.count(title_of(flame)) == bool(flame.samples)
+    assert not all(flame.samples for flame in RUN.flames)
+
+
+@pytest.mark.parametrize(
+    ("workload", "pair"),
+    [("primes", "threads against processes"), ("json_roundtrip", "asyncio against threads")],
+)
+def test_the_page_compares_the_two_backends_that_matter(workload: str, pair: str) -> None:
+    titles = titles_in(drawing.render_report(evidence_with_stacks()))
+    compared = [title for title in titles if title.startswith(f"{workload}, ")]
+    assert compared == [f"{workload}, {wording.MEANING[kind]}: {pair}" for kind in FlameKind]
+
+
+def test_two_empty_graphs_are_not_compared() -> None:
+    evidence = evidence_with_stacks()
+    flames = tuple(
+        replace(flame, samples=0) if flame.kind is FlameKind.WAITING else flame for flame in RUN.flames
+    )
+    stacks = {**evidence.stacks, **{flame.path: {} for flame in flames if not flame.samples}}
+    page = drawing.render_report(replace(evidence, run=replace(RUN, flames=flames), stacks=stacks))
+    compared = [title for title in titles_in(page) if title.startswith("primes, ")]
+    assert [title.partition(":")[0] for title in compared] == [
+        f"primes, {wording.MEANING[kind]}" for kind in (FlameKind.HOLDING, FlameKind.WALL)
+    ]
+
+
+def test_a_single_backend_is_compared_with_nothing() -> None:
+    evidence = evidence_with_stacks()
+    alone = tuple(flame for flame in RUN.flames if flame.backend is THREADS)
+    page = drawing.render_report(replace(evidence, run=replace(RUN, flames=alone)))
+    assert sorted(titles_in(page)) == sorted(map(title_of, alone))
+
+
+def test_work_that_looks_like_the_harness_is_shown_where_two_runs_are_compared() -> None:
+    work = "work (gilscope/own.py)"
+    own: Folded = {("main (asyncio/runners.py)", work, "sqrt (mathutil.py)"): 0.4}
+    plan = replace(RUN.plan, targets=(Target("own", "/srv/gilscope/own.py:work"),))
+    flame = make_flame("primes", THREADS, FlameKind.HOLDING)
+    flame = replace(flame, workload="own")
+    now = Evidence(replace(RUN, plan=plan, flames=(flame,)), stacks={flame.path: own})
+    page = drawing.render_changes(now, now, [], [])
+    folded = re.findall(r'<svg class="boxes" data-harness="folded".*?\n</svg>', page, re.DOTALL)
+    assert len(folded) == 2
+    assert all(work in layer for layer in folded)
 
 
 @pytest.fixture
@@ -198,7 +306,7 @@ def saved(tmp_path: Path) -> RunFolder:
     for name, samples in evidence.samples.items():
         write_samples(folder.path / name, samples)
     for flame in evidence.run.flames:
-        folder.write_flame(flame, STACKS, "<svg/>")
+        folder.write_flame(flame, evidence.stacks[flame.path], "<svg/>" if flame.samples else None)
     folder.write_run(evidence.run)
     return folder
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -23,10 +23,10 @@ from gilscope.compare.metering import cpu_seconds, memory_mb
 from gilscope.compare.plan import Slot, schedule
 from gilscope.compare.service import ServiceOptions
 from gilscope.compare.store import RunFolder
-from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner, blindness
+from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner
 from gilscope.compare.watching import Phase
 from gilscope.errors import CaptureError, LensError, LoadError, ServiceError, TargetError
-from gilscope.flame.pyspy import Capture
+from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
 from gilscope.lens.ledger import NOTHING, Span
 from gilscope.lens.readings import Window
@@ -44,6 +44,7 @@ from gilscope.model import (
     GeneratorLoad,
     GilClass,
     GilWaitShare,
+    Graph,
     Plan,
     ProbeSamples,
     Run,
@@ -55,9 +56,10 @@ from gilscope.model import (
     Verdict,
     WorkSamples,
 )
+from gilscope.profiling.observing import Observation
 
-ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
-STACKS: Folded = {("main (app.py)", "work (own.py)"): 40.0}
+ASYNCIO, THREADS, *_ = BackendName
+STACKS: Folded = {("main (app.py)", "work (own.py)"): 0.4}
 SAMPLES = Samples(
     2.0,
     WorkSamples(*([value] * 40 for value in (1.0, 9.0, 2.0, 5.0, 3.0, 0.0, 1.0, 8.0))),
@@ -79,7 +81,20 @@ SLOTS = list(schedule(PLAN))
 
 
 def captured(kind: FlameKind, folded: Folded = STACKS) -> Capture:
-    return Capture(kind, folded, "py-spy 0.4.3", 100, 2.0, round(sum(folded.values())), 1)
+    graph = Graph(
+        kind=kind,
+        source="py-spy 0.4.3",
+        rate_hz=100,
+        seconds=2.0,
+        samples=round(100 * sum(folded.values())),
+        lost=1,
+        notes=("a note",),
+        pause_share=0.25,
+        requests=71,
+        share=0.5,
+        lens_share=0.4,
+    )
+    return Capture(graph, folded)
 
 
 class Diary:
@@ -164,7 +179,7 @@ def classified(target: Target) -> Classification:
 
 
 def draw(flame: Flame, folded: Folded) -> str:
-    return f"<svg>{flame.workload} {flame.backend} {flame.kind} {sum(folded.values()):.0f}</svg>"
+    return f"<svg>{flame.workload} {flame.backend} {flame.kind} {sum(folded.values()):g}</svg>"
 
 
 @dataclass
@@ -308,30 +323,34 @@ def test_a_failed_trial_is_kept_and_the_run_goes_on(set_stage: SetStage) -> None
 
 
 def test_captures_become_flames_on_disk(set_stage: SetStage) -> None:
-    stage = set_stage(captures=(captured(FlameKind.HOLDING), captured(FlameKind.WALL)))
+    captures = {kind: captured(kind) for kind in FlameKind}
+    stage = set_stage(captures=tuple(captures.values()))
     stage.experiment.conduct()
     found = stage.folder.read()
-    assert len(found.run.flames) == 2 * 2 * 2
+    assert len(found.run.flames) == 2 * 2 * 3
     for flame in found.run.flames:
-        assert flame.path == f"flames/{flame.workload}-{flame.backend}.{flame.kind}"
-        assert (flame.samples, flame.lost, flame.rate_hz, flame.seconds) == (40, 1, 100, 2.0)
+        path = f"flames/{flame.workload}-{flame.backend}.{flame.kind}"
+        assert flame == Flame.of(captures[flame.kind].graph, flame.workload, flame.backend, path)
         assert found.stacks[flame.path] == STACKS
         svg = (stage.folder.path / f"{flame.path}.svg").read_text()
-        assert svg == f"<svg>{flame.workload} {flame.backend} {flame.kind} 40</svg>"
+        assert svg == f"<svg>{flame.workload} {flame.backend} {flame.kind} 0.4</svg>"
         profile = json.loads((stage.folder.path / f"{flame.path}.speedscope.json").read_text())
         assert profile["name"] == f"{flame.workload}-{flame.backend}.{flame.kind}"
 
 
-def test_a_capture_without_stacks_is_no_flame(set_stage: SetStage) -> None:
-    stage = set_stage(captures=(captured(FlameKind.HOLDING, {}), captured(FlameKind.WALL)))
+def test_a_capture_without_stacks_is_kept_but_not_drawn(set_stage: SetStage) -> None:
+    stage = set_stage(captures=(captured(FlameKind.WAITING, {}), captured(FlameKind.WALL)))
     stage.experiment.conduct()
-    assert {flame.kind for flame in stage.run_on_disk().flames} == {FlameKind.WALL}
-    assert not list(stage.folder.path.glob("flames/*.holding.*"))
-
-
-def test_only_interpreters_are_partly_invisible_to_py_spy() -> None:
-    assert [bool(blindness(backend)) for backend in (ASYNCIO, THREADS, PROCESSES)] == [False] * 3
-    assert "newest subinterpreter" in blindness(INTERPRETERS)[0]
+    found = stage.folder.read()
+    assert {flame.kind: flame.samples for flame in found.run.flames} == {
+        FlameKind.WAITING: 0,
+        FlameKind.WALL: 40,
+    }
+    assert found.stacks["flames/one-asyncio.waiting"] == {}
+    assert {path.name for path in stage.folder.path.glob("flames/one-asyncio.waiting*")} == {
+        "one-asyncio.waiting.folded"
+    }
+    assert found == stage.experiment.evidence
 
 
 # One trial, with service, load and profiler faked.
@@ -433,23 +452,35 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
                 yield SimpleNamespace(
                     pid=4711,
                     url="http://there",
+                    metrics_url="http://there/metrics",
                     python="3.14.0",
                     child=SimpleNamespace(require_alive=require_alive),
                 )
             finally:
                 events.append("service down")
 
-        def fake_capture(pid: int, kinds: Sequence[FlameKind], seconds: int) -> list[Capture]:
+        def fake_take(
+            pid: int,
+            kinds: Sequence[FlameKind],
+            seconds: int,
+            *,
+            observation: Observation,
+            backends: Collection[BackendName],
+            metrics_url: str,
+        ) -> list[Capture]:
             assert (pid, seconds) == (4711, 2)
+            assert (tuple(backends), metrics_url) == ((THREADS,), "http://there/metrics")
             events.append("capture")
+            observation.open_window(seconds)
             if capture is not None:
                 raise capture
+            observation.window()
             return [captured(kind) for kind in kinds]
 
         clock = count(100.0)
         monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=lambda: next(clock)))
         monkeypatch.setattr(trial, "running_service", running_service)
-        monkeypatch.setattr(trial, "capture", fake_capture)
+        monkeypatch.setattr(trial, "take", fake_take)
         ticks, stolen = count(100.0), count(5.0, 0.25)
         monkeypatch.setattr(metering, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
         monkeypatch.setattr(metering, "os", SimpleNamespace(cpu_count=lambda: 2))
@@ -470,9 +501,10 @@ def test_a_trial_goes_through_its_phases_and_is_profiled_under_load_after_the_wi
     outcome = tried.run(last=True)
     assert tried.events == [
         "[starting]", "prepare", "lens: prepare", "service up", "lens: watch 4711", "[warm-up]", "load up", "lens: open 4 s",
-        "[measuring]", "lens: window", "[profiling]", "capture", "[stopping]", "load down", "service down",
+        "[measuring]", "lens: window", "[profiling]", "capture", "lens: open 2 s", "lens: window",
+        "[stopping]", "load down", "service down",
     ]  # fmt: skip
-    assert [capture.kind for capture in outcome.captures] == [FlameKind.HOLDING, FlameKind.WALL]
+    assert [capture.graph.kind for capture in outcome.captures] == list(FlameKind)
     assert tried.runner.stopwatch.load_s > 0
     assert tried.runner.stopwatch.profiling_s > 0
 

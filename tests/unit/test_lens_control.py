@@ -10,7 +10,7 @@ import pytest
 from watched import obedient
 
 from gilscope.child import STOP_GRACE_S
-from gilscope.compare.observing import Observation
+from gilscope.profiling.observing import Observation
 from gilscope.errors import GilscopeError, LensError
 from gilscope.lens import control, process
 from gilscope.lens.control import SLACK_S, START_S, Lens

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -16,13 +17,16 @@ from factories import (
     BACKENDS,
     EXCLUSION,
     GENERATOR_GUILTY,
+    NATIVE_NOTE,
     NO_LENS,
     PROCESSES,
     REASONS,
+    SHAPES,
     SHARED_CORES,
     THREADS,
     interrupted,
     make_evidence,
+    make_flame,
     make_graphs,
     silenced,
     without_flames,
@@ -33,6 +37,7 @@ from factories import (
 from gilscope.model import BackendName, Caution, Evidence, Flame, FlameKind, LoadKind, Target
 from gilscope.report.cards import answer
 from gilscope.report.html import render
+from gilscope.report.sections import Difference
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>&\""
@@ -346,29 +351,220 @@ def test_flame_graphs_lie_in_closed_folds() -> None:
     evidence = make_evidence()
     for markup in make_graphs(evidence).values():
         assert shown().count(markup) == 1
-    for fold in re.findall(r"<details.*?</details>", shown(), re.DOTALL):
-        assert fold.startswith('<details class="fold"><summary>')
+    folds = re.findall(r"<details.*?</details>", shown(), re.DOTALL)
+    for fold in folds:
+        assert fold.startswith(('<details class="fold"><summary>', '<details class="fold flames"><summary>'))
+    graphs = [fold for fold in folds if 'class="fold flames"' in fold]
+    assert sum(fold.count('<svg class="flame"') for fold in graphs) == len(make_graphs(evidence))
     assert "open" not in {name for tag, name, _ in Document(shown()).attributes if tag == "details"}
 
 
-def test_flame_graphs_say_how_to_read_them_and_what_they_are_made_of() -> None:
+def test_flame_graphs_say_how_to_read_them() -> None:
     text = Document(shown()).text
-    assert text.count("holding Who had the GIL.") == 4
-    assert text.count("wall All threads, waiting included.") == 4
-    assert "threads 187 stacks, py-spy 0.4.3 at 100 Hz for 2 s, 3 lost" in text
-    assert "native frames are not shown" in text
+    assert text.count("Who had the GIL.") == 11
+    assert text.count("Who waited for the GIL while another thread held it.") == 11
+    assert text.count("All threads, waiting included.") == 11
+    assert text.count(NATIVE_NOTE) == 11
+
+
+@cache
+def folds() -> dict[str, str]:
+    """Return the folds with flame graphs, by what follows ``workload-`` in the first graph's id."""
+    found = re.findall(r'<details class="fold flames">.*?</details>', shown(), re.DOTALL)
+    return {re.findall(r'id="workload-([^"]+)-[a-z]+"', fold)[0]: fold for fold in found}
+
+
+def test_graphs_are_grouped_by_backend_in_the_order_of_the_backends() -> None:
+    assert list(folds()) == [
+        f"{at}-{backend}" for at, shapes in enumerate(SHAPES.values(), start=1) for backend in shapes
+    ]
+    for key, fold in folds().items():
+        backend = key.partition("-")[2]
+        summary = Document(fold[fold.index("<summary>") : fold.index("</summary>")] + "</summary>").text
+        assert plain(summary) == f"{backend} waiting, holding and wall, over the same 2 s"
+
+
+def test_waiting_lies_beside_holding_and_the_wall_below() -> None:
+    for key, fold in folds().items():
+        beside, below = fold.split('<div class="kinds beside">')[1].split('<div class="kinds">')
+        assert re.findall(r'<div class="kind" id="workload-([^"]+)">', beside) == [
+            f"{key}-waiting",
+            f"{key}-holding",
+        ]
+        assert re.findall(r'<div class="kind" id="workload-([^"]+)">', below) == [f"{key}-wall"]
+
+
+def test_each_graph_lies_under_its_own_name() -> None:
+    for key, fold in folds().items():
+        at, backend = key.split("-")
+        workload = list(SHAPES)[int(at) - 1]
+        for kind, part in re.findall(
+            r'id="workload-[^"]+-([a-z]+)">(.*?)(?=<div class="kind"|$)', fold, re.DOTALL
+        ):
+            drawn = re.findall(r"<title>(.*?)</title>", part)
+            assert drawn == (
+                [] if kind == "waiting" and backend == ASYNCIO else [f"flames/{workload}-{backend}.{kind}"]
+            )
+
+
+def with_flames(*flames: Flame) -> Evidence:
+    evidence = make_evidence()
+    return replace(evidence, run=replace(evidence.run, flames=flames))
+
+
+@pytest.mark.parametrize("kind", FlameKind)
+def test_an_empty_graph_is_told_in_words_and_not_drawn(kind: FlameKind) -> None:
+    flame = replace(make_flame("primes", THREADS, kind), samples=0)
+    markup = render(with_flames(flame), graphs={})
+    words = {
+        FlameKind.HOLDING: "No Python code was seen holding the GIL.",
+        FlameKind.WAITING: "No thread was seen waiting for the GIL.",
+        FlameKind.WALL: "No thread was seen at all.",
+    }
+    text = Document(markup).text
+    assert [text.count(told) for told in words.values()] == [told == words[kind] for told in words.values()]
+    assert '<div class="graph">' not in markup
+    assert "This graph is not in the report." not in text
+
+
+def test_nobody_waits_on_asyncio() -> None:
+    text = Document(shown()).text
+    assert text.count("No thread was seen waiting for the GIL.") == 4
+    assert shown().count('<div class="graph">') == len(make_graphs(make_evidence()))
 
 
 def test_graph_that_was_not_handed_in_is_named() -> None:
     assert "This graph is not in the report." in read(make_evidence()).text
 
 
+def test_notes_of_a_graph_are_escaped() -> None:
+    flame = replace(make_flame("primes", THREADS, FlameKind.WAITING), notes=(HOSTILE, "a & b"))
+    markup = render(with_flames(flame), graphs={})
+    assert "<script" not in markup
+    text = Document(markup).text
+    assert text.count(HOSTILE) == text.count("a & b") == 1
+
+
 def test_waiting_graphs_have_their_own_sentence() -> None:
-    run = make_evidence().run
-    flame: Flame = replace(run.flames[0], kind=FlameKind.WAITING, lost=0, samples=1)
-    text = read(replace(make_evidence(), run=replace(run, flames=(flame,)))).text
-    assert "waiting Who waited for the GIL" in text
-    assert "1 stack, py-spy 0.4.3 at 100 Hz for 2 s" in text
+    flame = replace(make_flame("primes", THREADS, FlameKind.WAITING), lost=0, samples=1)
+    text = read(with_flames(flame)).text
+    assert "Who waited for the GIL while another thread held it." in text
+    assert "Who had the GIL." not in text
+    assert "All threads, waiting included." not in text
+
+
+@pytest.mark.parametrize("kinds", [(FlameKind.HOLDING, FlameKind.WALL), (FlameKind.HOLDING,)])
+def test_a_fold_does_not_promise_graphs_that_it_lacks(kinds: tuple[FlameKind, ...]) -> None:
+    markup = render(with_flames(*(make_flame("primes", THREADS, kind) for kind in kinds)), graphs={})
+    (summary,) = re.findall(r'<details class="fold flames"><summary>(.*?)</summary>', markup, re.DOTALL)
+    assert "waiting" not in summary
+
+
+# From a bar to the graph that explains it.
+
+
+def links_of(markup: str) -> Counter[str]:
+    return Counter(re.findall(r'<a href="#([^"]+)"><g class="s-', markup))
+
+
+LEADS = {
+    "cpu": FlameKind.HOLDING,
+    "gil_wait": FlameKind.WAITING,
+    "runqueue": FlameKind.WALL,
+    "blocked": FlameKind.WALL,
+    "off_cpu": FlameKind.WALL,
+}
+
+
+def test_the_parts_of_a_bar_lead_to_the_graph_that_explains_them() -> None:
+    parts = re.findall(r'(?:<a href="#([^"]+)">)?<g class="s-([a-z_]+)">', shown())
+    assert {part for href, part in parts if href} == LEADS.keys() - {"off_cpu"}
+    assert {part for href, part in parts if not href} == {"outside", "queue", "unexplained", "return"}
+    for href, part in parts:
+        if href:
+            assert href.rpartition("-")[2] == LEADS[part]
+    unwatched = render(without_lens(make_evidence()), graphs={})
+    assert "workload-2-threads-wall" in re.findall(r'<a href="#([^"]+)"><g class="s-off_cpu">', unwatched)
+
+
+def test_the_bars_of_each_backend_lead_to_its_own_graphs() -> None:
+    sections = list(re.finditer(r'<section id="(workload-\d)".*?</section>', shown(), re.DOTALL))
+    assert len(sections) == 4
+    for section in sections:
+        for group in re.findall(r'<a href="#[^"]+"><g class="s-[a-z_]+"><rect[^>]*><title>[^<]*', section[0]):
+            href, backend = re.findall(r'href="#([^"]+)".*<title>(\w+),', group)[0]
+            assert href.startswith(f"{section[1]}-{backend}-")
+
+
+@pytest.mark.parametrize("missing", FlameKind)
+def test_without_a_graph_nothing_leads_to_it(missing: FlameKind) -> None:
+    flames = tuple(
+        flame
+        for flame in make_evidence().run.flames
+        if (flame.workload, flame.backend, flame.kind) != ("primes", THREADS, missing)
+    )
+    gone = f"workload-2-threads-{missing}"
+    assert links_of(shown())[gone] > 0
+    expected = links_of(shown())
+    del expected[gone]
+    assert links_of(render(with_flames(*flames), graphs={})) == expected
+
+
+def test_without_any_graph_no_bar_has_a_link() -> None:
+    for evidence in (without_flames(make_evidence()), interrupted(make_evidence())):
+        markup = render(evidence, graphs={})
+        assert '<g class="s-cpu">' in markup
+        assert not links_of(markup)
+
+
+def test_an_empty_graph_has_its_place_and_is_led_to() -> None:
+    flames = [replace(flame, samples=0) for flame in make_evidence().run.flames]
+    assert links_of(render(with_flames(*flames), graphs={})) == links_of(shown())
+
+
+@pytest.mark.parametrize("name", [*RUNS, "hostile"])
+def test_every_link_of_every_run_has_its_place(name: str) -> None:
+    evidence = hostile(make_evidence()) if name == "hostile" else RUNS[name]()
+    attributes = Document(render(evidence, graphs=make_graphs(evidence))).attributes
+    places = [value for _, attribute, value in attributes if attribute == "id"]
+    assert len(places) == len(set(places))
+    assert all(re.fullmatch(r"[a-z0-9-]+", place) for place in places)
+    links = [value for _, attribute, value in attributes if attribute == "href"]
+    assert {value.removeprefix("#") for value in links} <= set(places)
+
+
+# How the graphs of two backends differ.
+
+DIFFERENCE = Difference(FlameKind.WAITING, THREADS, PROCESSES, "<svg class='flame'><title>less</title></svg>")
+
+
+def test_a_difference_is_told_below_the_graphs_of_its_workload() -> None:
+    markup = render(make_evidence(), graphs={}, differences={"primes": [DIFFERENCE]})
+    assert markup.count(DIFFERENCE.svg) == 1
+    section = re.findall(r'<section id="workload-2".*?</section>', markup, re.DOTALL)[0]
+    *_, last = re.findall(r'<details class="fold flames">.*?</details>', section, re.DOTALL)
+    text = Document(last).text
+    assert text.startswith(
+        "threads against processes waiting Red frames weigh more on threads, blue ones less;"
+    )
+    assert DIFFERENCE.svg in last
+
+
+def test_differences_come_in_their_order_and_only_where_there_are_any() -> None:
+    wall = replace(DIFFERENCE, kind=FlameKind.WALL)
+    markup = render(make_evidence(), graphs={}, differences={"primes": [DIFFERENCE, wall], "sha256": []})
+    text = Document(markup).text
+    assert text.count("threads against processes") == 2
+    assert text.index("processes waiting Red") < text.index("processes wall Red")
+    assert "blue ones less" in text
+    assert "blue ones less" not in Document(shown()).text
+
+
+def test_differences_of_a_workload_with_a_hostile_name_stay_words() -> None:
+    markup = render(hostile(make_evidence()), graphs={}, differences={HOSTILE: [DIFFERENCE]})
+    assert "<script" not in markup
+    assert markup.count(DIFFERENCE.svg) == 1
+    Document(markup)
 
 
 def test_run_without_flames_says_so() -> None:
@@ -443,7 +639,9 @@ def test_without_a_lens_nothing_is_claimed_and_the_reason_has_its_remedy() -> No
     assert "as the lens saw it" not in text
     assert "seen from outside" not in text
     assert "GIL wait" not in text
-    assert "waiting for the GIL" not in text.replace(NO_LENS.message, "")
+    by_the_graphs = "No thread was seen waiting for the GIL."
+    assert text.count(by_the_graphs) == 4
+    assert "waiting for the GIL" not in text.replace(NO_LENS.message, "").replace(by_the_graphs, "")
     nowhere = "No lens watched this workload: how long threads waited for the GIL is not known. The reason stands below."
     assert text.count(nowhere) == 4
     everywhere = "asyncio, blocks 1, 2 and 3; threads, blocks 1, 2 and 3; processes, blocks 1, 2 and 3"

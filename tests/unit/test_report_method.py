@@ -37,3 +37,9 @@ def test_the_command_line_understands_the_command() -> None:
     assert (options.users, options.duration, options.warm_up) == (20, 4.0, plan.load.warmup_seconds)
     assert (options.blocks, options.seed, options.pool_size) == (3, 7, 4)
     assert options.no_profiles
+
+
+def test_the_command_leaves_the_lens_out_where_the_run_did() -> None:
+    plan = replace(make_evidence().run.plan, lens=False)
+    assert build_parser().parse_args(shlex.split(command(plan))[1:]).no_lens
+    assert "--no-lens" not in command(make_evidence().run.plan)

@@ -30,12 +30,25 @@ def plain(text: str | None) -> str:
     return (text or "").replace("\N{NO-BREAK SPACE}", " ")
 
 
-def requests(width: int = charts.WIDE) -> ET.Element:
-    return ET.fromstring(stacks.anatomy(ANATOMIES, width))
+def nowhere(backend: BackendName, part: str) -> str | None:
+    return None
 
 
-def crews_of(reading: LensReading, width: int = charts.WIDE) -> ET.Element:
-    return ET.fromstring(stacks.threads({THREADS: reading}, width))
+def to_the_waiting(backend: BackendName, part: str) -> str | None:
+    return f"#{backend}-waiting" if part == "gil_wait" else None
+
+
+def requests(width: int = charts.WIDE, link: stacks.Link = nowhere) -> ET.Element:
+    return ET.fromstring(stacks.anatomy(ANATOMIES, width, link))
+
+
+def crews_of(reading: LensReading, width: int = charts.WIDE, link: stacks.Link = nowhere) -> ET.Element:
+    return ET.fromstring(stacks.threads({THREADS: reading}, width, link))
+
+
+def linked(root: ET.Element) -> list[tuple[str | None, str]]:
+    """Return where each link leads, and what the box in it says on hover."""
+    return [(anchor.get("href"), hover) for anchor in root.iter("a") for hover in boxes(anchor)]
 
 
 def boxes(root: ET.Element, class_: str = "segment") -> dict[str, float]:
@@ -187,3 +200,44 @@ def test_the_threads_are_told_to_those_who_cannot_see_them() -> None:
         "Where the threads' time went: threads event loop waits for the GIL 60 % of its time, holds it 5.0 %;"
         " 4 workers wait for the GIL 70 % of their time, hold it 22 %"
     )
+
+
+# Where a click leads.
+
+
+@pytest.mark.parametrize("width", [charts.WIDE, charts.NARROW])
+def test_a_part_of_a_request_leads_where_its_link_says(width: int) -> None:
+    root = requests(width, to_the_waiting)
+    assert linked(root) == [
+        ("#threads-waiting", "threads, GIL wait: 36.0 ms (36 %)"),
+        ("#processes-waiting", "processes, GIL wait: 52.5 ms (52 %)"),
+    ]
+    assert boxes(root) == boxes(requests(width))
+
+
+@pytest.mark.parametrize("width", [charts.WIDE, charts.NARROW])
+def test_a_state_of_the_threads_leads_where_its_link_says(width: int) -> None:
+    root = crews_of(READING, width, to_the_waiting)
+    assert linked(root) == [
+        ("#threads-waiting", "threads, event loop, GIL wait: 60 %"),
+        ("#threads-waiting", "threads, 4 workers, GIL wait: 70 %"),
+    ]
+    assert boxes(root, "held") == boxes(crews_of(READING, width), "held")
+
+
+def test_without_a_place_to_lead_to_there_is_no_link() -> None:
+    assert linked(requests()) == linked(crews_of(READING)) == []
+
+
+def test_every_part_may_have_a_link_of_its_own() -> None:
+    root = requests(link=lambda backend, part: f"#{backend}-{part}")
+    assert [href for href, hover in linked(root) if hover.startswith("threads")] == [
+        f"#threads-{part}"
+        for part in ("outside", "queue", "cpu", "gil_wait", "runqueue", "blocked", "unexplained", "return")
+    ]
+
+
+def test_a_link_is_escaped() -> None:
+    root = requests(link=lambda _, part: '#"><script>' if part == "gil_wait" else None)
+    assert {href for href, _ in linked(root)} == {'#"><script>'}
+    assert root.find(".//script") is None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from gilscope.compare.store import (
     RunFolder,
     default_folder,
     file_name,
+    write_text,
 )
 from gilscope.errors import RunFileError
 from gilscope.load.samples import write_samples
-from gilscope.model import SCHEMA, Anatomy, BackendName, Evidence, Folded, Run, Target
+from gilscope.model import SCHEMA, Anatomy, BackendName, Evidence, Flame, FlameKind, Folded, Run, Target
 
 STACKS: Folded = {("main (app.py)", "primes (primes.py)"): 40.0, ("wait (threading.py)",): 2.0}
 TRIAL_FIELDS = {
@@ -246,6 +247,106 @@ def test_missing_and_damaged_stacks_are_named(folder: RunFolder) -> None:
         folder.read()
 
 
+@pytest.mark.parametrize(
+    "content", [b"no weight\n", b"a;b 1\nc", b"\xff\xfe 3\n", b"a;;b one\n", b'process 4:"sh 3\n']
+)
+def test_damaged_stacks_of_an_old_run_are_named(folder: RunFolder, content: bytes) -> None:
+    flame = RUN.flames[0]
+    folder.write_run(replace(BARE, flames=(flame,)))
+    path = folder.path / f"{flame.path}.folded"
+    path.write_bytes(content)
+    with pytest.raises(RunFileError, match="cannot read the stacks in") as caught:
+        folder.read()
+    assert str(path) in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_a_folder_in_place_of_stacks_is_named(folder: RunFolder) -> None:
+    folder.write_run(replace(BARE, flames=RUN.flames[:1]))
+    (folder.path / f"{RUN.flames[0].path}.folded").mkdir()
+    with pytest.raises(RunFileError, match="cannot read the stacks in"):
+        folder.read()
+
+
+FULL = Flame(
+    workload="my work; <b>",
+    backend=BackendName.THREADS,
+    kind=FlameKind.WAITING,
+    path="flames/my-work-b-threads.waiting",
+    source="py-spy 0.4.3",
+    rate_hz=25,
+    seconds=2.5,
+    samples=96,
+    lost=3,
+    notes=("a note with <b> and ü", "another"),
+    pause_share=0.144,
+    requests=183,
+    share=0.55,
+    lens_share=0.41,
+)
+
+
+@pytest.mark.parametrize(
+    "flame",
+    [
+        FULL,
+        replace(FULL, pause_share=None, requests=None, share=None, lens_share=None, notes=()),
+        replace(FULL, pause_share=0.0, requests=0, share=0.0, lens_share=0.0, samples=0, lost=0),
+        *(replace(FULL, kind=kind, share=None) for kind in FlameKind),
+    ],
+)
+def test_a_flame_comes_back_with_all_its_fields(folder: RunFolder, flame: Flame) -> None:
+    stacks = STACKS if flame.samples else {}
+    folder.write_flame(flame, stacks, None)
+    folder.write_run(replace(BARE, flames=(flame,)))
+    found = folder.read()
+    assert found.run.flames == (flame,)
+    assert found.stacks == {flame.path: stacks}
+
+
+def test_a_flame_has_the_promised_fields_on_disk(folder: RunFolder) -> None:
+    folder.write_run(replace(BARE, flames=(FULL,)))
+    (document,) = document_of(folder)["flames"]
+    assert set(document) == {field.name for field in fields(Flame)}
+    assert document["kind"] == "waiting"
+    assert document["notes"] == list(FULL.notes)
+    assert (document["pause_share"], document["requests"]) == (0.144, 183)
+    assert (document["share"], document["lens_share"]) == (0.55, 0.41)
+
+
+def test_a_flame_of_an_older_version_is_read(folder: RunFolder) -> None:
+    folder.write_flame(FULL, STACKS, "<svg/>")
+    folder.write_run(replace(BARE, flames=(FULL,)))
+
+    def make_older(document: dict[str, Any]) -> None:
+        for name in ("pause_share", "requests", "share", "lens_share", "notes"):
+            del document["flames"][0][name]
+
+    alter(folder, make_older)
+    older = replace(FULL, pause_share=None, requests=None, share=None, lens_share=None, notes=())
+    assert folder.read().run.flames == (older,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kind", "sleeping"), ("backend", "fibres"), ("samples", "many"), ("share", "half"), ("rate_hz", None)],
+)
+def test_a_flame_with_a_field_that_means_nothing_is_refused(
+    folder: RunFolder, name: str, value: object
+) -> None:
+    folder.write_flame(FULL, STACKS, "<svg/>")
+    folder.write_run(replace(BARE, flames=(FULL,)))
+    alter(folder, lambda document: document["flames"][0].update({name: value}))
+    with pytest.raises(RunFileError, match="is damaged"):
+        folder.read()
+
+
+def test_an_empty_flame_has_no_picture(folder: RunFolder) -> None:
+    folder.write_flame(FULL, {}, None)
+    assert written(folder) == {f"{FULL.path}.folded"}
+    assert (folder.path / f"{FULL.path}.folded").read_bytes() == b""
+
+
 def test_a_flame_is_written_in_three_forms(folder: RunFolder) -> None:
     folder.write_flame(RUN.flames[0], STACKS, "<svg/>")
     stem = RUN.flames[0].path
@@ -307,6 +408,18 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_unfinished(folder: RunFol
     with pytest.raises(RunFileError, match=f"cannot write .*{REPORT_FILE}"):
         folder.write_report("<!doctype html>")
     assert written(folder) == set()
+
+
+def test_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    write_text(page, "caf\udce9 ü")
+    assert page.read_text(encoding="utf-8") == "caf\\udce9 ü"
+    write_text(page, "again")
+    assert page.read_text() == "again"
+    with pytest.raises(RunFileError, match=r"cannot write .*nowhere") as caught:
+        write_text(tmp_path / "nowhere" / "page.html", "text")
+    assert caught.value.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
 def test_a_folder_without_a_run_is_discarded(folder: RunFolder) -> None:

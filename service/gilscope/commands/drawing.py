@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
+from gilscope.errors import UsageError
+from gilscope.flame.algebra import total
+from gilscope.flame.difference import Named, sides
 from gilscope.flame.folded import split_frame
-from gilscope.flame.svg import is_workload, render_svg, viewer_script, viewer_style
-from gilscope.model import Evidence, Flame, FlameKind, Folded, Plan
+from gilscope.flame.harness import is_workload
+from gilscope.flame.svg import (
+    Heading,
+    render_difference,
+    render_svg,
+    seconds,
+    viewer_script,
+    viewer_style,
+)
+from gilscope.flame.wording import MEANING, origin
+from gilscope.model import BackendName, Change, Evidence, Flame, FlameKind, Folded, Plan
 from gilscope.report import html
+from gilscope.report.diff import ChangedGraph, Differences, render_diff
 from gilscope.report.palette import BACKENDS
-
-MEANING = {
-    FlameKind.HOLDING: "who held the GIL",
-    FlameKind.WAITING: "who waited for the GIL",
-    FlameKind.WALL: "all threads, waiting and sleeping included",
-}
+from gilscope.report.sections import Difference
 
 
 def draw_flame(plan: Plan, flame: Flame, folded: Folded, *, standalone: bool = True) -> str:
     """Draw one graph, the workload's own frames in its backend's colour."""
+    title = f"{flame.workload} on {flame.backend}: {MEANING[flame.kind]}"
     return render_svg(
         folded,
-        title=f"{flame.workload} on {flame.backend}: {MEANING[flame.kind]}",
-        subtitle=_origin(flame) if standalone else "",  # the page says where it comes from
+        # A page says itself what a graph cannot show.
+        Heading(title, origin(flame), flame.notes if standalone else ()),
         accent=BACKENDS[flame.backend],
         own=_own_frames(plan, flame.workload),
-        notes=flame.notes if standalone else (),  # the page says them itself
         standalone=standalone,
     )
 
 
-def _origin(flame: Flame) -> str:
-    return (
-        f"{flame.samples} stacks in {flame.seconds:.0f} s at {flame.rate_hz} Hz, {flame.source} "
-        f"without pausing the service; {flame.lost} lost"
-    )
+PAIRS = (
+    (BackendName.THREADS, BackendName.PROCESSES),
+    (BackendName.THREADS, BackendName.INTERPRETERS),
+    (BackendName.ASYNCIO, BackendName.THREADS),
+)
+"""Of these, the first two backends that were both profiled are compared in the report."""
 
 
 def render_report(evidence: Evidence) -> str:
@@ -44,8 +53,87 @@ def render_report(evidence: Evidence) -> str:
     graphs = {
         flame.path: draw_flame(run.plan, flame, evidence.stacks[flame.path], standalone=False)
         for flame in run.flames
+        if flame.samples
     }
-    return html.render(evidence, graphs=graphs, viewer_style=viewer_style(), viewer_script=viewer_script())
+    workloads = {flame.workload for flame in run.flames}
+    return html.render(
+        evidence,
+        graphs=graphs,
+        differences={workload: list(_differences(evidence, workload)) for workload in workloads},
+        viewer_style=viewer_style(),
+        viewer_script=viewer_script(),
+    )
+
+
+def _differences(evidence: Evidence, workload: str) -> Iterator[Difference]:
+    """Draw how the graphs of two backends differ, kind by kind."""
+    flames = {
+        (flame.backend, flame.kind): flame for flame in evidence.run.flames if flame.workload == workload
+    }
+    backends = {backend for backend, _ in flames}
+    now, before = next((pair for pair in PAIRS if backends.issuperset(pair)), (None, None))
+    if now is None or before is None:
+        return
+    for kind in FlameKind:
+        one, other = flames.get((now, kind)), flames.get((before, kind))
+        if one and other and one.samples + other.samples:
+            svg = draw_difference(
+                evidence.run.plan,
+                (
+                    Named(now, one, evidence.stacks[one.path]),
+                    Named(before, other, evidence.stacks[other.path]),
+                ),
+                workload,
+                standalone=False,
+            )
+            yield Difference(kind, now, before, svg)
+
+
+def render_changes(now: Evidence, before: Evidence, changes: Sequence[Change], unlike: Sequence[str]) -> str:
+    """Render what changed between two runs as one HTML page: ratios, and how each graph differs."""
+    earlier = {(flame.workload, flame.backend, flame.kind): flame for flame in before.run.flames}
+    drawn: list[ChangedGraph] = []
+    refused: dict[str, None] = {}
+    for flame in now.run.flames:
+        other = earlier.get((flame.workload, flame.backend, flame.kind))
+        if other is None or not flame.samples + other.samples:
+            continue
+        pair = (
+            Named("now", flame, now.stacks[flame.path]),
+            Named("before", other, before.stacks[other.path]),
+        )
+        try:
+            title = f"{flame.workload} on {flame.backend}"
+            svg = draw_difference(now.run.plan, pair, flame.workload, title=title, standalone=False)
+        except UsageError as reason:
+            refused[reason.message] = None
+        else:
+            drawn.append(ChangedGraph(flame.workload, flame.backend, flame.kind, svg))
+    return render_diff(
+        now.run,
+        before.run,
+        Differences(tuple(changes), (*unlike, *refused), tuple(drawn)),
+        viewer_style=viewer_style(),
+        viewer_script=viewer_script(),
+    )
+
+
+def draw_difference(
+    plan: Plan, pair: tuple[Named, Named], workload: str, *, title: str = "", standalone: bool = True
+) -> str:
+    """Draw how two graphs of a workload differ; ``title`` says what of (default: the workload).
+
+    Raises:
+        UsageError: they cannot be compared, with the reason.
+    """
+    now, before = pair
+    one, other = sides(now, before)
+    heading = f"{title or workload}, {MEANING[now.graph.kind]}: {now.name} against {before.name}"
+    weights = f"{now.name}: {seconds(total(one.folded))}{one.per} \u00b7 {before.name}: {seconds(total(other.folded))}{other.per}"
+    notes = tuple(dict.fromkeys((*now.graph.notes, *before.graph.notes)))
+    return render_difference(
+        one, other, Heading(heading, weights, notes), own=_own_frames(plan, workload), standalone=standalone
+    )
 
 
 def _own_frames(plan: Plan, workload: str) -> Callable[[str], bool]:

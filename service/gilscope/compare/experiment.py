@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from gilscope.compare.plan import Slot, schedule
 from gilscope.compare.store import FLAMES_FOLDER, file_name
-from gilscope.compare.trial import Outcome, Setting, TrialRunner, blindness
+from gilscope.compare.trial import Outcome, Setting, TrialRunner
 from gilscope.compare.watching import Phase, Watcher
 from gilscope.errors import GilscopeError
-from gilscope.flame.pyspy import Capture
+from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
 from gilscope.load.control import Generator
 from gilscope.model import (
@@ -114,21 +114,12 @@ class Experiment:
             self._keep_flame(slot, capture)
 
     def _keep_flame(self, slot: Slot, capture: Capture) -> None:
-        flame = Flame(
-            workload=slot.target.workload,
-            backend=slot.backend,
-            kind=capture.kind,
-            path=f"{FLAMES_FOLDER}/{file_name(slot.target.workload)}-{slot.backend}.{capture.kind}",
-            source=capture.source,
-            rate_hz=capture.rate_hz,
-            seconds=capture.seconds,
-            samples=capture.samples,
-            lost=capture.lost,
-            notes=blindness(slot.backend),
-        )
-        if not capture.samples:
-            return
-        self._setting.folder.write_flame(flame, capture.folded, self._tools.draw(flame, capture.folded))
+        graph, workload = capture.graph, slot.target.workload
+        path = f"{FLAMES_FOLDER}/{file_name(workload)}-{slot.backend}.{graph.kind}"
+        flame = Flame.of(graph, workload, slot.backend, path)
+        # An empty graph is not drawn, but kept: that nobody waited is a result.
+        svg = self._tools.draw(flame, capture.folded) if graph.samples else None
+        self._setting.folder.write_flame(flame, capture.folded, svg)
         run = replace(self.evidence.run, flames=(*self.evidence.run.flames, flame))
         stacks = {**self.evidence.stacks, flame.path: capture.folded}
         self.evidence = replace(self.evidence, run=run, stacks=stacks)

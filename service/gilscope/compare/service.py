@@ -41,6 +41,7 @@ class Service:
 
     pid: int
     url: str
+    metrics_url: str
     python: str
     child: Child
 
@@ -54,4 +55,5 @@ def running_service(options: ServiceOptions) -> Iterator[Service]:
     """
     with Child(options.command(), failure=ServiceError) as child:
         ready = child.receive(START_S)
-        yield Service(child.pid, str(ready["url"]), str(ready["python"]), child)
+        url, metrics_url, python = (str(ready[key]) for key in ("url", "metrics_url", "python"))
+        yield Service(child.pid, url, metrics_url, python, child)

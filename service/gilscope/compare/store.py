@@ -90,20 +90,22 @@ class RunFolder:
     def write_run(self, run: Run) -> None:
         """Write ``run.json``, whole or not at all."""
         text = json.dumps(to_document(run), indent=1, ensure_ascii=False, allow_nan=False)
-        _replace(self.path / RUN_FILE, text + "\n")
+        write_text(self.path / RUN_FILE, text + "\n")
 
-    def write_flame(self, flame: Flame, folded: Folded, svg: str) -> None:
-        """Write a graph as picture, as folded stacks and for speedscope."""
+    def write_flame(self, flame: Flame, folded: Folded, svg: str | None) -> None:
+        """Write a graph as folded stacks and, unless it is empty, as picture and for speedscope."""
         stem = self.path / flame.path
-        _replace(stem.with_name(stem.name + ".folded"), format_folded(folded))
-        _replace(stem.with_name(stem.name + ".svg"), svg)
-        document = to_speedscope(folded, name=stem.name, rate_hz=flame.rate_hz)
-        _replace(stem.with_name(stem.name + ".speedscope.json"), document)
+        write_text(stem.with_name(stem.name + ".folded"), format_folded(folded))
+        if svg is None:
+            return
+        write_text(stem.with_name(stem.name + ".svg"), svg)
+        document = to_speedscope(folded, name=stem.name)
+        write_text(stem.with_name(stem.name + ".speedscope.json"), document)
 
     def write_report(self, html: str) -> Path:
         """Write ``report.html`` and return its path."""
         path = self.path / REPORT_FILE
-        _replace(path, html)
+        write_text(path, html)
         return path
 
     def read(self) -> Evidence:
@@ -155,7 +157,12 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:80]
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        RunFileError: it cannot be written.
+    """
     unfinished = path.with_name(path.name + ".tmp")
     try:
         # A lone surrogate (of an argument, a file name) has no UTF-8; its escape is what JSON would write.

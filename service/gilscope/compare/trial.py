@@ -9,20 +9,20 @@ from dataclasses import dataclass, field, replace
 
 from gilscope.compare.figures import failed_trial, trial_of
 from gilscope.compare.metering import Meter
-from gilscope.compare.observing import Observation
 from gilscope.compare.plan import Slot
-from gilscope.compare.service import ServiceOptions, running_service
+from gilscope.compare.service import Service, ServiceOptions, running_service
 from gilscope.compare.store import LATENCY_FOLDER, RunFolder, file_name
 from gilscope.compare.watching import Phase
 from gilscope.errors import CaptureError, LoadError, ServiceError
-from gilscope.flame.pyspy import Capture, capture
+from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
 from gilscope.load.control import Generator
 from gilscope.load.orders import Order
-from gilscope.model import BackendName, Caution, FlameKind, Plan, Samples, Trial
+from gilscope.model import Caution, FlameKind, Plan, Samples, Trial
+from gilscope.profiling.observing import Observation
+from gilscope.profiling.taking import take
 
 DRAIN_S = 3.0
-KINDS = (FlameKind.HOLDING, FlameKind.WALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,11 @@ class TrialRunner:
                     samples=stem,
                 )
                 trial = _with_caution(trial, observation.caution)
-                outcome = self._profile(slot, service.pid, Outcome(trial, measured.samples))
+                outcome = self._profile(slot, service, observation, Outcome(trial, measured.samples))
                 self.enters(slot, Phase.STOPPING)
             return outcome
 
-    def _profile(self, slot: Slot, pid: int, measured: Outcome) -> Outcome:
+    def _profile(self, slot: Slot, service: Service, observation: Observation, measured: Outcome) -> Outcome:
         """Capture stacks after the window, under the load that is still up: the figures never saw a profiler."""
         seconds = round(self.setting.plan.profile_seconds)
         trial = measured.trial
@@ -115,7 +115,15 @@ class TrialRunner:
         self.enters(slot, Phase.PROFILING)
         begun = time.monotonic()
         try:
-            return replace(measured, captures=tuple(capture(pid, KINDS, seconds)))
+            taken = take(
+                service.pid,
+                tuple(FlameKind),
+                seconds,
+                observation=observation,
+                backends=(slot.backend,),
+                metrics_url=service.metrics_url,
+            )
+            return replace(measured, captures=tuple(taken))
         except CaptureError as problem:
             caution = Caution("no-profile", problem.message, problem.remedy or "")
             return replace(measured, trial=_with_caution(trial, caution))
@@ -153,12 +161,3 @@ class TrialRunner:
 
 def _with_caution(trial: Trial, caution: Caution | None) -> Trial:
     return trial if caution is None else replace(trial, warnings=(*trial.warnings, caution))
-
-
-def blindness(backend: BackendName) -> tuple[str, ...]:
-    """Say what py-spy cannot see on a backend."""
-    if backend is BackendName.INTERPRETERS:
-        return (
-            "py-spy sees only the newest subinterpreter: the other workers, and the event loop, are missing",
-        )
-    return ()

@@ -1,4 +1,4 @@
-"""Folded stacks: read, written, merged and counted. Pure.
+"""Folded stacks as text: read and written. Pure.
 
 The text is what ``py-spy record --format raw`` writes (flamegraph.pl's format, one stack a line)::
 
@@ -14,17 +14,10 @@ from __future__ import annotations
 import math
 import re
 import sys
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
-from itertools import accumulate, dropwhile
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from gilscope.model import Folded, Stack
-
-NO_FRAMES = "(no Python frames)"
-"""What is left of a stack that was nothing but roots: its weight must not vanish."""
 
 _RECORD = re.compile(r"(?P<stack>.*) (?P<weight>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)", re.DOTALL)
 _PROCESS = re.compile(r'process [0-9]+:"')
@@ -75,7 +68,10 @@ def parse(text: str) -> dict[Stack, float]:
         stack = None if match is None else _split(match["stack"])
         if match is None or stack is None:
             raise ValueError(f"line {number} is not 'frame;frame WEIGHT': {record[:200]!r}")
-        folded[stack] = folded.get(stack, 0.0) + float(match["weight"])
+        weight = float(match["weight"])
+        if not math.isfinite(weight):
+            raise ValueError(f"line {number} has a weight beyond all numbers: {record[-40:]!r}")
+        folded[stack] = folded.get(stack, 0.0) + weight
     return folded
 
 
@@ -89,100 +85,9 @@ def format_folded(folded: Folded) -> str:
     return "".join(_format_line(stack, folded[stack]) for stack in sorted(folded))
 
 
-def merge(*folded: Folded) -> dict[Stack, float]:
-    """Add the weights of equal stacks."""
-    merged: dict[Stack, float] = {}
-    for one in folded:
-        for stack, weight in one.items():
-            merged[stack] = merged.get(stack, 0.0) + weight
-    return merged
-
-
-def strip_roots(folded: Folded) -> dict[Stack, float]:
-    """Drop the leading ``process`` and ``thread`` roots, so that equal work in a pool's workers merges.
-
-    The total weight stays: a stack of roots alone becomes :data:`NO_FRAMES`.
-    """
-    stripped: dict[Stack, float] = {}
-    known_root = cache(is_root)
-    for stack, weight in folded.items():
-        frames = tuple(dropwhile(known_root, stack)) or (NO_FRAMES,)
-        stripped[frames] = stripped.get(frames, 0.0) + weight
-    return stripped
-
-
 def is_root(frame: str) -> bool:
     """Tell whether py-spy put this frame on top to say which process or thread the stack is of."""
     return _ROOT.fullmatch(frame) is not None
-
-
-def total(folded: Folded) -> float:
-    """Sum the weights: samples, where they came from one capture."""
-    return math.fsum(folded.values())
-
-
-def share(folded: Folded, predicate: Callable[[str], bool]) -> float:
-    """Return the share of weight, 0 to 1, of stacks with any frame that satisfies ``predicate``.
-
-    It is 0 where there is no weight at all.
-    """
-    everything = total(folded)
-    wanted = cache(predicate)
-    found = math.fsum(weight for stack, weight in folded.items() if any(map(wanted, stack)))
-    return found / everything if everything else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A frame where callers led to it: the sorted stacks from ``begin`` up to ``end`` all pass through it.
-
-    ``depth`` counts its callers and itself; ``weight`` is that of all these stacks.
-    """
-
-    frame: str
-    depth: int
-    begin: int
-    end: int
-    weight: float
-
-
-class Tree:
-    """Stacks joined at their common prefixes. Branches are made when asked for: a wide graph is never built whole."""
-
-    def __init__(self, folded: Folded) -> None:
-        self._stacks = sorted(stack for stack, weight in folded.items() if weight > 0)
-        self._cumulated = [0.0, *accumulate(folded[stack] for stack in self._stacks)]
-
-    @property
-    def root(self) -> Branch:
-        """All stacks, under a frame that no stack has."""
-        return self._branch("all", 0, 0, len(self._stacks))
-
-    def children(self, branch: Branch) -> Iterator[Branch]:
-        """Yield the branches that ``branch`` called, in alphabetical order."""
-        depth, begin = branch.depth, branch.begin
-        while (
-            begin < branch.end and len(self._stacks[begin]) == depth
-        ):  # Ends here; sorts before longer ones.
-            begin += 1
-        while begin < branch.end:
-            frame = self._stacks[begin][depth]
-            end = self._end_of(frame, depth, begin, branch.end)
-            yield self._branch(frame, depth + 1, begin, end)
-            begin = end
-
-    def _end_of(self, frame: str, depth: int, begin: int, end: int) -> int:
-        """Find where ``frame`` ends as the frame at ``depth``, looking first at the two likely places."""
-        if self._stacks[end - 1][depth] == frame:
-            return end
-        if self._stacks[begin + 1][depth] != frame:
-            return begin + 1
-        return bisect_right(self._stacks, frame, begin, end, key=lambda stack: stack[depth])
-
-    def _branch(self, frame: str, depth: int, begin: int, end: int) -> Branch:
-        # Sums of fractions miss by the last bits; a sample is never smaller than a billionth.
-        weight = round(self._cumulated[end] - self._cumulated[begin], 9)
-        return Branch(frame, depth, begin, end, weight)
 
 
 def _records(text: str) -> Iterator[tuple[int, str]]:

@@ -41,13 +41,8 @@ class _Document(TypedDict):
     profiles: list[_Profile]
 
 
-def to_speedscope(folded: Folded, *, name: str, rate_hz: int) -> str:
-    """Write stacks as one ``sampled`` profile in seconds (samples divided by ``rate_hz``).
-
-    Raises:
-        ValueError: ``rate_hz`` is not positive.
-    """
-    _check(rate_hz)
+def to_speedscope(folded: Folded, *, name: str) -> str:
+    """Write stacks, their weights in seconds, as one ``sampled`` profile."""
     frames = sorted({frame for stack in folded for frame in stack})
     index = {frame: position for position, frame in enumerate(frames)}
     document = {
@@ -56,28 +51,22 @@ def to_speedscope(folded: Folded, *, name: str, rate_hz: int) -> str:
         "name": name,
         "activeProfileIndex": 0,
         "shared": {"frames": [_frame_object(frame) for frame in frames]},
-        "profiles": [_profile(folded, index, name=name, rate_hz=rate_hz)],
+        "profiles": [_profile(folded, index, name=name)],
     }
     return json.dumps(document, separators=(",", ":"))
 
 
-def from_speedscope(text: str, rate_hz: int) -> dict[Stack, float]:
-    """Read back what :func:`to_speedscope` wrote; whole numbers of samples come back whole.
+def from_speedscope(text: str) -> dict[Stack, float]:
+    """Read back what :func:`to_speedscope` wrote.
 
     Raises:
-        ValueError: ``text`` is not such a document, or ``rate_hz`` is not positive.
+        ValueError: ``text`` is not such a document.
     """
-    _check(rate_hz)
     document: _Document = json.loads(text)
     try:
-        return _read(document, rate_hz)
+        return _read(document)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"not a sampled speedscope profile: {error!r}") from error
-
-
-def _check(rate_hz: int) -> None:
-    if rate_hz <= 0:
-        raise ValueError(f"a sampling rate is positive, not {rate_hz}")
 
 
 def _frame_object(frame: str) -> _Frame:
@@ -91,9 +80,9 @@ def _frame_object(frame: str) -> _Frame:
     return known
 
 
-def _profile(folded: Folded, index: Mapping[str, int], *, name: str, rate_hz: int) -> _Profile:
+def _profile(folded: Folded, index: Mapping[str, int], *, name: str) -> _Profile:
     stacks = sorted(folded)
-    weights = [folded[stack] / rate_hz for stack in stacks]
+    weights = [folded[stack] for stack in stacks]
     return {
         "type": "sampled",
         "name": name,
@@ -105,22 +94,15 @@ def _profile(folded: Folded, index: Mapping[str, int], *, name: str, rate_hz: in
     }
 
 
-def _read(document: _Document, rate_hz: int) -> dict[Stack, float]:
+def _read(document: _Document) -> dict[Stack, float]:
     frames = [_frame_text(frame) for frame in document["shared"]["frames"]]
     folded: dict[Stack, float] = {}
     for profile in document["profiles"]:
         for sample, weight in zip(profile["samples"], profile["weights"], strict=True):
             stack = tuple(frames[position] for position in sample)
-            folded[stack] = folded.get(stack, 0.0) + _to_samples(weight, rate_hz)
+            folded[stack] = folded.get(stack, 0.0) + weight
     return folded
 
 
 def _frame_text(frame: _Frame) -> str:
     return join_frame(FrameParts(frame["name"], frame.get("file"), frame.get("line")))
-
-
-def _to_samples(seconds: float, rate_hz: int) -> float:
-    """Undo the division by the rate: n / rate * rate can miss a whole n by the last bit."""
-    samples = seconds * rate_hz
-    nearest = round(samples)
-    return float(nearest) if math.isclose(samples, nearest, rel_tol=1e-15, abs_tol=0.0) else samples

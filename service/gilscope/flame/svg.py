@@ -1,7 +1,9 @@
 """Draw folded stacks as an icicle (callers on top), in SVG that fits any width without a script. Pure.
 
 A frame is a nested ``<svg>`` with its edges in percent: it scales with the page and clips its own text. A
-colour is never decoration: it says whether a frame is the work, what carries the work, or what the work calls.
+colour is never decoration: it says whether a frame is the work, what carries the work, or what the work calls;
+in a difference, whether it grew or shrank. A graph has several *layers*, of which one is shown: with the frames
+of the harness folded away or not, and for a difference each of the two graphs at its own widths.
 """
 
 from __future__ import annotations
@@ -10,98 +12,76 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache, partial
+from functools import cache
 from html import escape
 from importlib import resources
 from typing import NamedTuple
 
 from gilscope.errors import CaptureError
-from gilscope.flame.folded import Branch, Tree, is_root, share, split_frame, total
+from gilscope.flame.algebra import fold_away, share, total
+from gilscope.flame.difference import Change, Side, change_of
+from gilscope.flame.folded import split_frame
+from gilscope.flame.harness import HARNESS, is_harness, is_workload
+from gilscope.flame.layout import MIN_SHARE, Box, Kind, Layout, lay_out
+from gilscope.flame.tree import Tree
 from gilscope.model import Folded
-
-MIN_SHARE = 0.0015
-"""Frames narrower than this share of the graph (a pixel or two) are not drawn on their own."""
 
 _ROW_PX = 19
 _BOX_PX = 19
+_VIEWS_PX = 30
 _READABLE_SHARE = 0.02  # Below it a box shows no text until the script has measured it.
 _LABEL_CHARS = 200  # More than fits on a screen; the tooltip has all of it.
 _WRAP_CHARS = 58  # SVG text does not wrap, and a phone shows about so many.
 
-_HARNESS = re.compile(
-    r"(?:^|/)(?:asyncio|concurrent/futures|multiprocessing|aiohttp|uvloop|prometheus_client|gilscope(?!/workloads/))/"
-    r"|(?:^|/)(?:threading|selectors|runpy)\.py$"
-    r"|^<frozen runpy>$"
-)
-_WORKLOADS = re.compile(r"[(/]gilscope/workloads/")
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+Mark = Callable[[Box], str]
+"""The CSS class of a box."""
 
-class Kind(StrEnum):
-    """What a box stands for; the value is its CSS class."""
-
-    ROOT = "root"
-    OWN = "own"
-    HARNESS = "harness"
-    OTHER = "other"
-    REST = "rest"
-
-
-class Box(NamedTuple):
-    """A drawn frame: its left edge and width as shares of the graph, its row (from 0) and its weight."""
-
-    frame: str
-    kind: Kind
-    start: float
-    width: float
-    row: int
-    weight: float
+Tell = Callable[[Box], str]
+"""What a box weighs, in words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """All boxes, callers before what they called; ``merged_share`` (0 to 1) is in frames too narrow to draw."""
+class Heading:
+    """What stands above a graph.
 
-    boxes: tuple[Box, ...]
-    merged_share: float
+    ``title`` is one line; ``subtitle`` says what was captured and how, and ``notes`` what the graph cannot show; both
+    are wrapped.
+    """
 
-    @property
-    def rows(self) -> int:
-        """How deep the drawn stacks are, the root included."""
-        return 1 + max(box.row for box in self.boxes)
-
-
-def is_workload(frame: str) -> bool:
-    """Tell whether a frame is of one of the built-in workloads."""
-    return _WORKLOADS.search(frame) is not None
+    title: str
+    subtitle: str = ""
+    notes: Sequence[str] = ()
 
 
-def is_harness(frame: str) -> bool:
-    """Tell whether a frame carries work rather than doing it: the event loop, pools, aiohttp, gilscope."""
-    return is_root(frame) or _HARNESS.search(split_frame(frame).file or "") is not None
+class Layer(NamedTuple):
+    """One picture of a graph: whether the harness is folded away in it, at whose widths it is, and its frames."""
+
+    folded: bool
+    side: str
+    layout: Layout
+    mark: Mark
+    tell: Tell
+    per: str = ""
 
 
 def render_svg(
     folded: Folded,
+    heading: Heading,
     *,
-    title: str,
-    subtitle: str = "",
     accent: str = "#0072B2",
     own: Callable[[str], bool] = is_workload,
-    notes: Sequence[str] = (),
     standalone: bool = True,
 ) -> str:
-    """Draw the stacks as an icicle graph.
+    """Draw stacks as an icicle graph.
 
     Args:
-        folded: stacks with their weights, in samples.
-        title: the heading, one line.
-        subtitle: what was captured and how; wrapped.
+        folded: stacks with their weights, in seconds.
+        heading: what stands above it.
         accent: colour of the frames that are the work itself, ``#RRGGBB``.
         own: tells whether a frame is the work itself.
-        notes: what the graph cannot show, each drawn with a mark under the subtitle.
         standalone: a file of its own, with style and script inside. Otherwise a fragment for an HTML page,
             which holds :func:`viewer_style` and :func:`viewer_script` once for all its graphs.
 
@@ -109,20 +89,102 @@ def render_svg(
         CaptureError: there is not a single sample: an empty graph would look like a result.
         ValueError: ``accent`` is not ``#RRGGBB``.
     """
-    _check(folded, title, accent)
-    layout = lay_out(Tree(folded), own)
-    header = _Header.of(title, _subtitle(subtitle, layout.merged_share), [_wrap(note) for note in notes])
-    lines = (
-        *header.lines,
-        _legend(header.legend_y, share(folded, own)),
-        *_status(header.status_y, layout.boxes[0].weight),
-        *_boxes(header.height, layout),
+    _check(total(folded), heading.title, accent)
+
+    def tell(box: Box) -> str:
+        return f"{seconds(box.weight)}, {_percent(box.width)}"
+
+    layers = [
+        Layer(is_folded, "", lay_out(Tree(stacks), own), lambda box: box.kind, tell)
+        for is_folded, stacks in _details(folded, own)
+    ]
+    entries = (
+        (str(Kind.OWN), f"workload, in {_percent(share(folded, own))}"),
+        (str(Kind.HARNESS), "loop, pools, service"),
+        (str(Kind.OTHER), "other code"),
     )
-    height = header.height + _height(layout)
-    attributes = f'{_attributes(title, accent, layout.merged_share)} height="{height}"'
-    return (
-        _document(attributes, lines, height) if standalone else _element(f'{attributes} width="100%"', lines)
+    status = f"width = share of {seconds(total(folded))}"
+    return _Graph(heading, accent, entries, status, tuple(layers)).draw(standalone=standalone)
+
+
+def render_difference(
+    now: Side,
+    before: Side,
+    heading: Heading,
+    *,
+    own: Callable[[str], bool] = is_workload,
+    standalone: bool = True,
+) -> str:
+    """Draw two graphs as one, at the widths of ``now`` and, one click away, at those of ``before``.
+
+    Both are drawn to one scale. What grew is red, what shrank blue; grey is what chance alone may have changed.
+    Frames that are gone have no width now: they are seen at the widths of ``before``.
+
+    Raises:
+        CaptureError: there is not a single sample in either.
+    """
+    whole = max(total(now.folded), total(before.folded))
+    _check(whole, heading.title, "#000000")
+    layers = []
+    for is_folded, (folded, had) in zip(
+        (True, False), zip(_stacks_of(now, own), _stacks_of(before, own), strict=True), strict=True
+    ):
+        for side, this, that in ((now, folded, had), (before, had, folded)):
+            if total(this):
+                layers.append(
+                    _difference_layer(
+                        side, now, before, is_folded=is_folded, layout=lay_out(Tree(this, that), own, whole)
+                    )
+                )
+    entries = (
+        (str(Change.GREW_2), "more"),
+        (str(Change.SHRANK_2), "less"),
+        (str(Change.SAME), "no difference shown"),
     )
+    status = f"width = share of {seconds(whole)}{now.per}"
+    return _Graph(heading, "#000000", entries, status, _distinct(layers)).draw(standalone=standalone)
+
+
+def _stacks_of(side: Side, own: Callable[[str], bool]) -> list[Folded]:
+    return [_without_harness(side.folded, own), side.folded]
+
+
+def _difference_layer(shown: Side, now: Side, before: Side, *, is_folded: bool, layout: Layout) -> Layer:
+    is_now = shown is now
+
+    def weights(box: Box) -> tuple[float, float]:
+        return (box.weight, box.before) if is_now else (box.before, box.weight)
+
+    def mark(box: Box) -> str:
+        if box.kind is Kind.REST:
+            return box.kind
+        has, had = weights(box)
+        return change_of(has, had, now.grain, before.grain)
+
+    def tell(box: Box) -> str:
+        has, had = weights(box)
+        return f"{now.name}: {seconds(has)}{now.per}\n{before.name}: {seconds(had)}{now.per}"
+
+    return Layer(is_folded, shown.name, layout, mark, tell, now.per)
+
+
+def _details(folded: Folded, own: Callable[[str], bool]) -> Iterator[tuple[bool, Folded]]:
+    """Yield the stacks without the harness, where there is one, and all of them."""
+    less = _without_harness(folded, own)
+    if less.keys() != folded.keys():
+        yield True, less
+    yield False, folded
+
+
+def _without_harness(folded: Folded, own: Callable[[str], bool]) -> Folded:
+    return fold_away(folded, lambda frame: is_harness(frame) and not own(frame), HARNESS)
+
+
+def _distinct(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Leave out those with the harness folded away where there is none on either side."""
+    folded = {layer.side: layer.layout for layer in layers if layer.folded}
+    whole = {layer.side: layer.layout for layer in layers if not layer.folded}
+    return tuple(layer for layer in layers if folded != whole or not layer.folded)
 
 
 def viewer_style() -> str:
@@ -135,69 +197,17 @@ def viewer_script() -> str:
     return _static("flame.js")
 
 
-def lay_out(tree: Tree, own: Callable[[str], bool]) -> Layout:
-    """Place the tree's frames, heaviest first among siblings, without recursion.
-
-    Siblings narrower than :data:`MIN_SHARE` become one box, if together they are wide enough for one.
-    """
-    everything = tree.root.weight
-    kind_of = cache(partial(_kind, own=own))
-    boxes: list[Box] = []
-    merged = 0.0
-    waiting = [(tree.root, Kind.ROOT, 0.0)]
-    while waiting:
-        branch, kind, start = waiting.pop()
-        boxes.append(_box(branch, kind, start, everything))
-        if kind is Kind.REST:
-            merged += branch.weight
-            continue
-        wide, rest = _by_width(tree.children(branch), everything * MIN_SHARE)
-        shown = [(child, kind_of(child.frame)) for child in wide]
-        waiting.extend(reversed(list(_place([*shown, *rest], start))))
-    drawn = (box for box in boxes if box.kind is not Kind.REST or box.width >= MIN_SHARE)
-    return Layout(tuple(drawn), merged / everything)
+def seconds(weight: float) -> str:
+    """Write seconds so that three digits count: ``12.3 s``, ``71.4 ms``, ``0.02 ms``."""
+    if weight >= 1 or not weight:
+        return f"{weight:,.{2 if weight < 10 else 1}f} s"
+    return f"{1e3 * weight:.{0 if weight >= 0.1 else 1 if weight >= 0.01 else 2}f} ms"
 
 
-def _box(branch: Branch, kind: Kind, start: float, everything: float) -> Box:
-    return Box(
-        branch.frame, kind, start / everything, branch.weight / everything, branch.depth, branch.weight
-    )
-
-
-def _by_width(children: Iterable[Branch], least: float) -> tuple[list[Branch], list[tuple[Branch, Kind]]]:
-    """Sort those wide enough to draw, heaviest first, and let one branch stand in for the others."""
-    wide: list[Branch] = []
-    narrow: list[Branch] = []
-    for child in children:
-        (wide if child.weight >= least else narrow).append(child)
-    return sorted(wide, key=lambda child: (-child.weight, child.frame)), _rest(narrow)
-
-
-def _rest(narrow: Sequence[Branch]) -> list[tuple[Branch, Kind]]:
-    if not narrow:
-        return []
-    first, last = narrow[0], narrow[-1]
-    frame = f"{len(narrow):,} narrower frame{'s' if len(narrow) > 1 else ''}"
-    weight = sum(child.weight for child in narrow)
-    return [(Branch(frame, first.depth, first.begin, last.end, weight), Kind.REST)]
-
-
-def _place(branches: Iterable[tuple[Branch, Kind]], start: float) -> Iterator[tuple[Branch, Kind, float]]:
-    for branch, kind in branches:
-        yield branch, kind, start
-        start += branch.weight
-
-
-def _kind(frame: str, own: Callable[[str], bool]) -> Kind:
-    if own(frame):
-        return Kind.OWN
-    return Kind.HARNESS if is_harness(frame) else Kind.OTHER
-
-
-def _check(folded: Folded, title: str, accent: str) -> None:
+def _check(weight: float, title: str, accent: str) -> None:
     if not _COLOUR.fullmatch(accent):
         raise ValueError(f"an accent is #RRGGBB, not {accent!r}")
-    if total(folded) <= 0:
+    if weight <= 0:
         raise CaptureError(
             f"There is nothing to draw for {title!r}: not one stack was sampled.",
             remedy="Profile while the service is under load, or for longer. If this is the waiting graph, it may"
@@ -206,10 +216,14 @@ def _check(folded: Folded, title: str, accent: str) -> None:
 
 
 class _Header(NamedTuple):
-    """The text above the boxes, drawn, and where what follows it goes (px from the top)."""
+    """The text above the boxes, drawn, and where what follows it goes (px from the top).
+
+    ``views_px`` is the height of the row for the choice of a layer.
+    """
 
     lines: tuple[str, ...]
     legend_y: int
+    views_px: int
 
     @property
     def status_y(self) -> int:
@@ -217,10 +231,16 @@ class _Header(NamedTuple):
 
     @property
     def height(self) -> int:
+        return self.views_y + self.views_px
+
+    @property
+    def views_y(self) -> int:
         return self.status_y + 32
 
     @classmethod
-    def of(cls, title: str, subtitle: Sequence[str], notes: Sequence[Sequence[str]]) -> _Header:
+    def of(
+        cls, title: str, subtitle: Sequence[str], notes: Sequence[Sequence[str]], views_px: int
+    ) -> _Header:
         lines = [f'<text class="title" y="18">{_escape(title)}</text>']
         y = 22
         for line in subtitle:
@@ -232,16 +252,53 @@ class _Header(NamedTuple):
             for line in note:
                 y += 16
                 lines.append(f'<text x="10" y="{y - 4}">{_escape(line)}</text>')
-        return cls(tuple(lines), y + 12)
+        return cls(tuple(lines), y + 12, views_px)
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """A graph before it is drawn: its text, its legend (CSS class and words), and its layers, the first one shown."""
+
+    heading: Heading
+    accent: str
+    legend: Sequence[tuple[str, str]]
+    status: str
+    layers: Sequence[Layer]
+
+    def draw(self, *, standalone: bool) -> str:
+        shown = self.layers[0].layout
+        merged = max(layer.layout.merged_share for layer in self.layers)
+        header = _Header.of(
+            self.heading.title,
+            _subtitle(self.heading.subtitle, merged),
+            [_wrap(note) for note in self.heading.notes],
+            _VIEWS_PX if len(self.layers) > 1 else 0,
+        )
+        height = header.height + _height(shown)
+        lines = (
+            *header.lines,
+            _legend(header.legend_y, self.legend),
+            *_status(header.status_y, self.status),
+            f'<svg class="views" y="{header.views_y}" width="100%" height="{header.views_px}"></svg>',
+            *(
+                line
+                for layer in self.layers
+                for line in _layer(header.height, layer, shown=layer is self.layers[0])
+            ),
+        )
+        attributes = f'{_attributes(self.heading.title, self.accent, merged)} height="{height}"'
+        if standalone:
+            return _document(attributes, lines, height)
+        return _element(f'{attributes} width="100%"', lines)
 
 
 def _subtitle(text: str, merged_share: float) -> list[str]:
     """Wrap the subtitle, between its items where it is a list (``a · b``), and own up to what is not drawn."""
     parts = text.split(" \u00b7 ")
     kept = [part.replace(" ", "\u00a0") if len(part) < _WRAP_CHARS // 2 else part for part in parts]
-    lines = [
-        line.removesuffix(" \u00b7") for line in _wrap(" \u00b7 ".join(kept) if len(parts) > 1 else text)
-    ]
+    # A dot stays on the line of what it ends, and is dropped at that line's end.
+    dot = "\u00a0\u00b7"
+    lines = [line.removesuffix(dot) for line in _wrap(f"{dot} ".join(kept) if len(parts) > 1 else text)]
     if merged_share:
         lines.append(
             f"{_percent(merged_share)} is in frames too narrow to draw (under {_percent(MIN_SHARE, 2)})"
@@ -261,23 +318,18 @@ def _wrap(text: str) -> list[str]:
     return next(fitting, textwrap.wrap(text, _WRAP_CHARS, break_on_hyphens=False))
 
 
-def _legend(y: int, own_share: float) -> str:
+def _legend(y: int, entries: Sequence[tuple[str, str]]) -> str:
     """Draw the legend as running text: it takes the space that the reader's font needs."""
-    entries = (
-        (Kind.OWN, f"workload, in {_percent(own_share)}"),
-        (Kind.HARNESS, "loop, pools, service"),
-        (Kind.OTHER, "other code"),
-    )
     spans = "".join(
-        f'<tspan class="{kind}" dx="{14 * bool(at)}">\u25a0</tspan><tspan dx="5">{words}</tspan>'
-        for at, (kind, words) in enumerate(entries)
+        f'<tspan class="{class_}" dx="{14 * bool(at)}">\u25a0</tspan><tspan dx="5">{words}</tspan>'
+        for at, (class_, words) in enumerate(entries)
     )
     return f'<text class="legend" y="{y + 11}">{spans}</text>'
 
 
-def _status(y: int, samples: float) -> Iterator[str]:
+def _status(y: int, words: str) -> Iterator[str]:
     """Draw the line that the script writes on, and the place for its search box."""
-    yield f'<text class="status" y="{y + 17}">width = share of {_samples(samples)}</text>'
+    yield f'<text class="status" y="{y + 17}">{_escape(words)}</text>'
     yield f'<svg class="search" x="100%" y="{y}" width="1" height="26" overflow="visible"></svg>'
 
 
@@ -292,34 +344,36 @@ def _height(layout: Layout) -> int:
     return layout.rows * _ROW_PX + 1
 
 
-def _boxes(y: int, layout: Layout) -> Iterator[str]:
-    yield f'<svg class="boxes" x="0" y="{y}" width="100%" height="{_height(layout)}">'
-    yield from map(_draw, layout.boxes)
+def _layer(y: int, layer: Layer, *, shown: bool) -> Iterator[str]:
+    """Draw a layer's boxes; those of a layer that is not shown wait for the script."""
+    data = f'data-harness="{"folded" if layer.folded else "shown"}" data-side="{_escape(layer.side)}"'
+    hidden = "" if shown else ' display="none"'
+    yield f'<svg class="boxes" {data} x="0" y="{y}" width="100%" height="{_height(layer.layout)}"{hidden}>'
+    for box in layer.layout.boxes:
+        yield _draw(box, layer)
     yield "</svg>"
 
 
-def _draw(box: Box) -> str:
+def _draw(box: Box, layer: Layer) -> str:
+    class_, told = layer.mark(box), layer.tell(box)
     thin = " thin" if box.width < _READABLE_SHARE else ""
+    nameless = f" {box.kind}" if box.kind in (Kind.ROOT, Kind.REST) and class_ != box.kind else ""
     return (
-        f'<svg class="{box.kind}{thin}" x="{100 * box.start:.4f}%" y="{box.row * _ROW_PX}"'
+        f'<svg class="{class_}{nameless}{thin}" x="{100 * box.start:.4f}%" y="{box.row * _ROW_PX}"'
         f' width="{100 * box.width:.4f}%" height="{_BOX_PX}">'
-        f"<title>{_escape(box.frame)}\n{_samples(box.weight)}, {_percent(box.width)}</title>"
-        f'<rect width="100%" height="100%"/><text x="5" y="13.5">{_label(box)}</text></svg>'
+        f"<title>{_escape(box.frame)}\n{_escape(told)}</title>"
+        f'<rect width="100%" height="100%"/><text x="5" y="13.5">{_label(box, layer)}</text></svg>'
     )
 
 
-def _label(box: Box) -> str:
+def _label(box: Box, layer: Layer) -> str:
     if box.kind is Kind.ROOT:
-        return f"{_escape(box.frame)} · {_samples(box.weight)}"
+        side = f"{layer.side}: " if layer.side else ""
+        return _escape(f"{box.frame} · {side}{seconds(box.weight)}{layer.per}")
     name, file, line = split_frame(box.frame)
     where = "" if file is None else f"{file[-_LABEL_CHARS:]}{'' if line is None else f':{line}'}"
     tail = f'<tspan class="where" dx="6">{_escape(where)}</tspan>' if where else ""
     return f"{_escape(name[:_LABEL_CHARS])}{tail}"
-
-
-def _samples(weight: float) -> str:
-    number = f"{weight:,.0f}" if float(weight).is_integer() else f"{weight:,.2f}"
-    return f"{number} sample{'' if weight == 1 else 's'}"
 
 
 def _percent(of_one: float, digits: int = 1) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 
-from gilscope.model import BackendName, Classification, Interval, Trial, Verdict
+from gilscope.model import BackendName, Change, Classification, Interval, Trial, Verdict
 from gilscope.report.classes import put_in_words
 from gilscope.report.formats import NO_BREAK, significant
 
@@ -65,6 +65,25 @@ def describe_classification(found: Classification) -> str:
         _indented(f"{kind.figures}; {kind.facts}"),
     )
     return "\n".join(lines).replace(NO_BREAK, " ")
+
+
+def describe_changes(changes: Sequence[Change], unlike: Sequence[str]) -> str:
+    """Render what changed between two runs: a line per backend, differences that are shown marked."""
+    lines = [fill(f"not the same: {what}", WIDTH, subsequent_indent="    ") for what in unlike]
+    for workload in dict.fromkeys(change.workload for change in changes):
+        lines.append(f"\n{workload + ', now / before':<15}{'requests/s':>24}{'p99':>24}{'/ping p99':>24}")
+        for change in changes:
+            if change.workload == workload:
+                cells = (change.throughput, change.p99, change.probe_p99)
+                lines.append(f"  {change.backend:<13}{''.join(f'{_ratio_cell(cell):>24}' for cell in cells)}")
+    if not changes:
+        return "\n".join((*lines, "the two runs have no workload and backend in common"))
+    return "\n".join((*lines, "", "* a difference is shown: the 95 % interval leaves 1 out"))
+
+
+def _ratio_cell(ratio: Interval) -> str:
+    mark = "*" if ratio.leaves_out(1.0) else " "
+    return f"{significant(ratio.mid)}x ({significant(ratio.low)}-{significant(ratio.high)}){mark}"
 
 
 def describe_trial(trial: Trial) -> str:

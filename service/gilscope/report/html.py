@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,7 +15,7 @@ from gilscope.report import formats, palette
 from gilscope.report.cards import Card, Excluded, build_cards, untried
 from gilscope.report.facts import planned_trials, workloads
 from gilscope.report.method import Method, build_method, offered
-from gilscope.report.sections import Section, build_section
+from gilscope.report.sections import Difference, Section, build_section
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,12 @@ class Page:
 
 
 def render(
-    evidence: Evidence, *, graphs: Mapping[str, str], viewer_style: str = "", viewer_script: str = ""
+    evidence: Evidence,
+    *,
+    graphs: Mapping[str, str],
+    differences: Mapping[str, Sequence[Difference]] | None = None,
+    viewer_style: str = "",
+    viewer_script: str = "",
 ) -> str:
     """Render a run as one HTML document.
 
@@ -44,18 +49,29 @@ def render(
         evidence: the run with its raw samples.
         graphs: :attr:`Flame.path <gilscope.model.Flame.path>` to inline SVG. This markup is trusted and
             embedded as it is; everything else is escaped.
+        differences: how graphs differ, by workload; their markup is trusted, too.
         viewer_style: CSS of the flame graphs, embedded once.
         viewer_script: JavaScript of the flame graphs, embedded once. No other script may run in the page:
             its Content-Security-Policy names this one by its SHA-256, and allows no request at all.
     """
+    return render_page(
+        "report.html.jinja",
+        viewer_style=viewer_style,
+        viewer_script=viewer_script,
+        page=_page(evidence, graphs, differences or {}),
+    )
+
+
+def render_page(template: str, *, viewer_style: str, viewer_script: str, **values: object) -> str:
+    """Render a template with the report's style; ``viewer_script`` is the only script that may run in the page."""
     environment = _environment()
     source = _source(environment, "report.css")
     script = _inert(viewer_script, "script").replace("\r\n", "\n")
-    return environment.get_template("report.html.jinja").render(
-        page=_page(evidence, graphs),
+    return environment.get_template(template).render(
         style="\n".join((palette.css(), source, _inert(viewer_style, "style"))),
         script=script,
         policy=_policy(script),
+        **values,
     )
 
 
@@ -85,7 +101,9 @@ def _inert(source: str, element: str) -> str:
     return re.sub(rf"</(?={element})", r"<\/", source, flags=re.IGNORECASE)
 
 
-def _page(evidence: Evidence, graphs: Mapping[str, str]) -> Page:
+def _page(
+    evidence: Evidence, graphs: Mapping[str, str], differences: Mapping[str, Sequence[Difference]]
+) -> Page:
     run = evidence.run
     anchors = {workload: f"workload-{at}" for at, workload in enumerate(workloads(evidence), start=1)}
     return Page(
@@ -96,7 +114,10 @@ def _page(evidence: Evidence, graphs: Mapping[str, str]) -> Page:
         untried=untried(run.plan),
         partial="" if run.complete else _partial(evidence),
         cards=build_cards(evidence, anchors),
-        sections=tuple(build_section(evidence, name, anchor, graphs) for name, anchor in anchors.items()),
+        sections=tuple(
+            build_section(evidence, name, anchor, graphs, differences.get(name, ()))
+            for name, anchor in anchors.items()
+        ),
         method=build_method(run),
         profiled=bool(run.plan.profile_seconds),
         gilscope=run.gilscope,

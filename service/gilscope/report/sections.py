@@ -35,6 +35,25 @@ READING = {
     FlameKind.WALL: "All threads, waiting included. The wider a frame, the longer it was on the stack, running or not.",
 }
 
+NOBODY = {
+    FlameKind.HOLDING: "No Python code was seen holding the GIL.",
+    FlameKind.WAITING: "No thread was seen waiting for the GIL.",
+    FlameKind.WALL: "No thread was seen at all.",
+}
+"""What an empty graph means: it is a result, where the others of the same seconds are not empty."""
+
+SIDE_BY_SIDE = (FlameKind.WAITING, FlameKind.HOLDING)
+"""Whose requests were kept waiting, beside whose code kept them."""
+
+GRAPH_OF = {
+    "cpu": FlameKind.HOLDING,
+    "gil_wait": FlameKind.WAITING,
+    "runqueue": FlameKind.WALL,
+    "blocked": FlameKind.WALL,
+    "off_cpu": FlameKind.WALL,
+}
+"""Which graph explains a part of a bar: a click on the part leads there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -59,22 +78,34 @@ class Stacked:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
-    """A flame graph with what it was made from; ``svg`` is trusted markup, empty where there is none."""
+class Drawn:
+    """A flame graph and how to read it; ``svg`` is trusted markup, and empty where ``lacks`` says why."""
 
-    backend: BackendName
-    made: str
+    anchor: str
+    reading: str
     notes: tuple[str, ...]
     svg: str
+    lacks: str
 
 
 @dataclass(frozen=True, slots=True)
 class GraphGroup:
-    """The flame graphs of one kind, and how to read them."""
+    """The flame graphs of one backend, all over the same seconds: two beside each other, and the others below."""
+
+    backend: BackendName
+    made: str
+    beside: tuple[Drawn, ...]
+    below: tuple[Drawn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How the graph of one backend differs from another's; ``svg`` is trusted markup."""
 
     kind: FlameKind
-    reading: str
-    graphs: tuple[Graph, ...]
+    now: BackendName
+    before: BackendName
+    svg: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +152,23 @@ class Section:
     trials: tuple[TrialRow, ...]
     details: Details | None
     graphs: tuple[GraphGroup, ...]
+    differences: tuple[Difference, ...]
     notes: tuple[Note, ...]
     discarded: tuple[Discarded, ...]
     failures: tuple[Failure, ...]
 
 
-def build_section(evidence: Evidence, workload: str, anchor: str, graphs: Mapping[str, str]) -> Section:
+def build_section(
+    evidence: Evidence,
+    workload: str,
+    anchor: str,
+    graphs: Mapping[str, str],
+    differences: Sequence[Difference] = (),
+) -> Section:
     """Build the section of one workload; ``graphs`` maps :attr:`Flame.path` to markup."""
     rows = known.collect(evidence, workload)
+    groups = _graph_groups(evidence, workload, anchor, graphs)
+    link = _linking(groups, anchor)
     return Section(
         anchor=anchor,
         workload=workload,
@@ -137,13 +177,14 @@ def build_section(evidence: Evidence, workload: str, anchor: str, graphs: Mappin
         latency=_latency(rows),
         throughput=_drawn(_measured(rows, known.rate), charts.throughput),
         probe=_drawn(_measured(rows, known.ping), charts.probe),
-        request=_request(rows),
-        threads=_threads(rows),
+        request=_request(rows, link),
+        threads=_threads(rows, link),
         table=backend_table(rows, known.find_verdict(evidence, workload)),
         trial_columns=TRIAL_COLUMNS,
         trials=trial_rows(rows),
         details=request_details(rows),
-        graphs=_graph_groups(evidence, workload, graphs),
+        graphs=groups,
+        differences=tuple(differences),
         notes=_notes(rows),
         discarded=_discarded(rows),
         failures=_failures(rows),
@@ -167,11 +208,11 @@ def _latency(rows: tuple[Facts, ...]) -> Pair | None:
     return _pair(lambda width: percentile_chart(curves, width)) if curves else None
 
 
-def _request(rows: tuple[Facts, ...]) -> Stacked:
+def _request(rows: tuple[Facts, ...], link: stacks.Link) -> Stacked:
     """Draw where the mean request's time went."""
     found = _measured(rows, known.anatomy)
     return Stacked(
-        chart=_pair(lambda width: stacks.anatomy(found, width)) if found else None,
+        chart=_pair(lambda width: stacks.anatomy(found, width, link)) if found else None,
         reading=" ".join(
             ("The mean request, from the client's send to its answer.", *_told_apart(found.values()))
         ),
@@ -188,14 +229,14 @@ def _told_apart(found: Collection[Anatomy]) -> Iterator[str]:
         yield "Where a split exceeds the run, it is drawn shorter than it was measured."
 
 
-def _threads(rows: tuple[Facts, ...]) -> Stacked:
+def _threads(rows: tuple[Facts, ...], link: stacks.Link) -> Stacked:
     """Draw where the time of the loop's thread and of the workers went."""
     found = _measured(rows, known.lens)
     seen = [crew.spent for reading in found.values() for crew in stacks.crews(reading)]
     holds = any(stacks.held_share(spent) is not None for spent in seen)
     line = " The line below a bar: holding the GIL." if holds else ""
     return Stacked(
-        chart=_pair(lambda width: stacks.threads(found, width)) if seen else None,
+        chart=_pair(lambda width: stacks.threads(found, width, link)) if seen else None,
         reading=f"Shares of the threads' wall time, seen from outside.{line}" if seen else "",
         legend=_legend([stacks.shares(spent) for spent in seen], STATES),
         lacks=_unwatched(rows),
@@ -249,23 +290,51 @@ def _called(evidence: Evidence, workload: str) -> str:
     return f"{target.reference}({arguments})"
 
 
-def _graph_groups(evidence: Evidence, workload: str, graphs: Mapping[str, str]) -> tuple[GraphGroup, ...]:
-    flames = [flame for flame in evidence.run.flames if flame.workload == workload]
-    order = list(BackendName)
-    flames.sort(key=lambda flame: order.index(flame.backend))
-    return tuple(
-        GraphGroup(
-            kind, READING[kind], tuple(_graph(flame, graphs) for flame in flames if flame.kind is kind)
-        )
-        for kind in FlameKind
-        if any(flame.kind is kind for flame in flames)
+def _graph_groups(
+    evidence: Evidence, workload: str, anchor: str, graphs: Mapping[str, str]
+) -> tuple[GraphGroup, ...]:
+    flames = {
+        (flame.backend, flame.kind): flame for flame in evidence.run.flames if flame.workload == workload
+    }
+    found = []
+    for backend in BackendName:
+        drawn = {
+            kind: _graph(flames[backend, kind], anchor, graphs)
+            for kind in FlameKind
+            if (backend, kind) in flames
+        }
+        if drawn:
+            made = formats.seconds(next(flame.seconds for (of, _), flame in flames.items() if of is backend))
+            beside = tuple(drawn.pop(kind) for kind in SIDE_BY_SIDE if kind in drawn)
+            found.append(GraphGroup(backend, made, beside, tuple(drawn.values())))
+    return tuple(found)
+
+
+def _graph(flame: Flame, anchor: str, graphs: Mapping[str, str]) -> Drawn:
+    svg = graphs.get(flame.path, "")
+    missing = "This graph is not in the report." if flame.samples else NOBODY[flame.kind]
+    return Drawn(
+        anchor=_graph_anchor(anchor, flame.backend, flame.kind),
+        reading=READING[flame.kind],
+        notes=flame.notes,
+        svg=svg,
+        lacks="" if svg else missing,
     )
 
 
-def _graph(flame: Flame, graphs: Mapping[str, str]) -> Graph:
-    made = f"{formats.many(flame.samples, 'stack')}, {flame.source} at {flame.rate_hz} Hz for {formats.seconds(flame.seconds)}"
-    lost = f", {formats.count(flame.lost)} lost" if flame.lost else ""
-    return Graph(flame.backend, made + lost, flame.notes, graphs.get(flame.path, ""))
+def _graph_anchor(anchor: str, backend: BackendName, kind: FlameKind) -> str:
+    return f"{anchor}-{backend}-{kind}"
+
+
+def _linking(groups: Sequence[GraphGroup], anchor: str) -> stacks.Link:
+    """Return what leads from a part of a backend's bar to the graph that explains it."""
+    anchors = {drawn.anchor for group in groups for drawn in (*group.beside, *group.below)}
+
+    def link(backend: BackendName, part: str) -> str | None:
+        target = _graph_anchor(anchor, backend, GRAPH_OF[part]) if part in GRAPH_OF else ""
+        return f"#{target}" if target in anchors else None
+
+    return link
 
 
 def _notes(rows: tuple[Facts, ...]) -> tuple[Note, ...]:

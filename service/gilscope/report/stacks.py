@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from gilscope.model import Anatomy, BackendName, LensReading, StateSeconds, ThreadRole
 from gilscope.report import formats
@@ -30,14 +30,19 @@ SHARES = Words(formats.percent, formats.percent)
 _AXIS = 26
 
 
+Link = Callable[[BackendName, str], str | None]
+"""Where a click on a part of a backend's bar leads, if anywhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a bar: how long it is drawn, and what is written on it and said on hover."""
+    """A piece of a bar: how long it is drawn, what is written on it and said on hover, and where a click leads."""
 
     name: str
     length: float
     label: str
     hover: str
+    link: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +54,29 @@ class Place:
     height: float
 
 
-def anatomy(rows: Mapping[BackendName, Anatomy], width: int) -> str:
+def anatomy(rows: Mapping[BackendName, Anatomy], width: int, link: Link) -> str:
     """Draw the mean request of each backend as a bar of its stages, in milliseconds."""
     scale = from_zero([sum(drawn(found).values()) for found in rows.values()], 1, width - 1)
     pitch = 62
     bottom = len(rows) * pitch
-    marks = [_request(backend, found, scale, at * pitch) for at, (backend, found) in enumerate(rows.items())]
+    marks = [
+        _request(backend, found, link, Place(scale, at * pitch, 26))
+        for at, (backend, found) in enumerate(rows.items())
+    ]
     told = {backend: _mean_told(found) for backend, found in rows.items()}
     about = tell("Anatomy of the mean request", told)
     return picture(width, bottom + _AXIS, about, draw_axis(scale, bottom, LATENCIES), *marks)
 
 
-def _request(backend: BackendName, found: Anatomy, scale: Scale, top: float) -> str:
+def _request(backend: BackendName, found: Anatomy, link: Link, place: Place) -> str:
+    top, bar = place.top, replace(place, top=place.top + 24)
     heading = coloured(
         backend,
         words(0, top + 16, backend, class_="name"),
         words(NAMES, top + 16, formats.milliseconds(found.mean), class_="value"),
     )
     excess = words(NAMES + 66, top + 16, excess_told(found), class_="tick") if excess_told(found) else ""
-    return element("g", heading, excess, *_bar(_stages(backend, found), Place(scale, top + 24, 26)))
+    return element("g", heading, excess, *_bar(_stages(backend, found, link), bar))
 
 
 def excess_told(found: Anatomy) -> str:
@@ -83,21 +92,21 @@ def _mean_told(found: Anatomy) -> str:
     return f"{formats.milliseconds(found.mean)} on average{waited}"
 
 
-def _stages(backend: BackendName, found: Anatomy) -> Iterator[Part]:
+def _stages(backend: BackendName, found: Anatomy, link: Link) -> Iterator[Part]:
     """Yield the stages as long as they are drawn, with the figures as they were measured."""
     values = measured(found)
     for stage, length in drawn(found).items():
         share = formats.percent(values[stage] / found.mean) if found.mean else formats.ABSENT
         hover = f"{backend}, {STAGES[stage].label}: {formats.milliseconds(values[stage])} ({share})"
-        yield Part(stage, length, formats.significant(values[stage]), hover)
+        yield Part(stage, length, formats.significant(values[stage]), hover, link(backend, stage))
 
 
-def threads(rows: Mapping[BackendName, LensReading], width: int) -> str:
+def threads(rows: Mapping[BackendName, LensReading], width: int, link: Link) -> str:
     """Draw where the time of each backend's threads went, as shares: its event loop, and its workers."""
     scale = Scale(0.0, 1.0, 1, width - 1)
     marks, bottom = [], 0.0
     for backend, reading in rows.items():
-        marks.append(_crews(backend, reading, scale, bottom))
+        marks.append(_crews(backend, reading, link, Place(scale, bottom, 20)))
         bottom += _HEADING + _PITCH * len(crews(reading))
     told = {backend: "; ".join(_crew_told(crew) for crew in crews(found)) for backend, found in rows.items()}
     about = tell("Where the threads' time went", told)
@@ -169,31 +178,32 @@ def _waiting_in_short(crew: Crew) -> str:
     return wait if held is None else f"{wait}, held {formats.percent(held)}"
 
 
-def _crews(backend: BackendName, reading: LensReading, scale: Scale, top: float) -> str:
-    heading = coloured(backend, words(0, top + 20, backend, class_="name"))
+def _crews(backend: BackendName, reading: LensReading, link: Link, place: Place) -> str:
+    heading = coloured(backend, words(0, place.top + 20, backend, class_="name"))
     bars = [
-        _crew_row(backend, crew, scale, top + _HEADING + at * _PITCH)
+        _crew_row(backend, crew, link, replace(place, top=place.top + _HEADING + at * _PITCH))
         for at, crew in enumerate(crews(reading))
     ]
     return element("g", heading, *bars)
 
 
-def _crew_row(backend: BackendName, crew: Crew, scale: Scale, top: float) -> str:
+def _crew_row(backend: BackendName, crew: Crew, link: Link, place: Place) -> str:
+    scale, top = place.scale, place.top
     class_ = "value" if crew.spent.gil_wait_share >= MATERIAL else "told"
     told = _waiting_told(crew) if scale.end > ROOMY else _waiting_in_short(crew)
     return element(
         "g",
         words(0, top + 11, crew.name, class_="told"),
         words(scale.end, top + 11, told, class_=class_, text_anchor="end"),
-        *_bar(_states(backend, crew), Place(scale, top + 17, 20)),
+        *_bar(_states(backend, crew, link), replace(place, top=top + 17)),
         _held(backend, crew, scale, top + 38),
     )
 
 
-def _states(backend: BackendName, crew: Crew) -> Iterator[Part]:
+def _states(backend: BackendName, crew: Crew, link: Link) -> Iterator[Part]:
     for state, share in shares(crew.spent).items():
         hover = f"{backend}, {crew.name}, {STATES[state].label}: {formats.percent(share)}"
-        yield Part(state, share, formats.percent(share), hover)
+        yield Part(state, share, formats.percent(share), hover, link(backend, state))
 
 
 def _held(backend: BackendName, crew: Crew, scale: Scale, top: float) -> str:
@@ -227,7 +237,8 @@ def _segment(part: Part, start: float, width: float, place: Place) -> str:
     )
     stripes = hatch(start, place.top, width, place.height) if part.name == UNEXPLAINED else ""
     label = _segment_label(part.label, start, width, place)
-    return element("g", box, stripes, label, class_=f"s-{part.name}")
+    segment = element("g", box, stripes, label, class_=f"s-{part.name}")
+    return segment if part.link is None else element("a", segment, href=part.link)
 
 
 def _segment_label(label: str, start: float, width: float, place: Place) -> str:

@@ -1,4 +1,4 @@
-"""The lens over one trial: what it saw, or why it saw nothing. Without it a trial loses an explanation, no figure."""
+"""The lens over one service: what it saw, or why it saw nothing. Without it an explanation is lost, no figure."""
 
 from __future__ import annotations
 

@@ -1,0 +1,40 @@
+"""Show what changed from one run to another: figures with confidence, and differential flame graphs.
+
+BEFORE and NOW are the folders of two runs, as `gilscope compare` names them at its end. Ratios are NOW over BEFORE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("before", type=Path, metavar="BEFORE", help="a run's folder")
+    parser.add_argument("now", type=Path, metavar="NOW", help="a later run's folder")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: NOW/diff-BEFORE.html)")
+    parser.add_argument("--json", action="store_true", help="print the ratios as one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the ratios and write the page."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from gilscope.commands.drawing import render_changes  # noqa: PLC0415
+    from gilscope.compare.store import RunFolder, write_text  # noqa: PLC0415
+    from gilscope.report.console import describe_changes  # noqa: PLC0415
+    from gilscope.verdict.changes import changes, unlike  # noqa: PLC0415
+
+    before, now = RunFolder(options.before).read(), RunFolder(options.now).read()
+    found, other = changes(now, before), unlike(now.run, before.run)
+    page = options.out or options.now / f"diff-{options.before.resolve().name}.html"
+    write_text(page, render_changes(now, before, found, other))
+    if options.json:
+        document = {"page": str(page), "unlike": other, "changes": [asdict(change) for change in found]}
+        print(json.dumps(document, indent=1))  # noqa: T201
+        return 0
+    print(describe_changes(found, other))  # noqa: T201
+    print(f"\npage: {page}")  # noqa: T201
+    return 0
