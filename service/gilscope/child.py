@@ -127,11 +127,15 @@ class Child:
         if not self.alive():
             raise self._failure(self._explain(f"ended with exit code {self._process.returncode}"))
 
-    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """End the child by closing its input; after ``grace_s`` seconds, kill it with all its children."""
+    def hang_up(self) -> None:
+        """Close the child's input, at which it ends; without waiting for that."""
         with contextlib.suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the child by closing its input; after ``grace_s`` seconds, kill it with all its children."""
+        self.hang_up()
         try:
             self._process.wait(grace_s)
         except subprocess.TimeoutExpired:

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gilscope.commands.arguments import backends, pairs, whole
@@ -22,6 +23,7 @@ from gilscope.errors import LensError, UsageError
 
 if TYPE_CHECKING:
     from gilscope.lens.companion import Companion
+    from gilscope.web.config import Profiling
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app-dir", metavar="DIR", help="put this folder on the import path")
     parser.add_argument("--backends", type=backends, metavar="A,B", help="default: all that this Python has")
     parser.add_argument("--pool-size", type=whole(1, 512), metavar="N", help="workers of each pool")
+    parser.add_argument(
+        "--profiles",
+        nargs="?",
+        const="profiles/captured",
+        metavar="DIR",
+        help="take flame graphs on request (POST /profiles, or the page at /profiles) and keep up to 200 MB of them "
+        "here (default: do not; without DIR: %(const)s)",
+    )
+    parser.add_argument(
+        "--token",
+        metavar="SECRET",
+        default=os.environ.get("GILSCOPE_TOKEN"),
+        help="what readers of profiles have to give; needed where --host can be reached from elsewhere "
+        "(default: $GILSCOPE_TOKEN)",
+    )
     parser.add_argument("--uvloop", action="store_true", help="run on uvloop (the 'uvloop' extra)")
     parser.add_argument("--upstream", metavar="URL", help=argparse.SUPPRESS)
     parser.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)
@@ -76,17 +93,35 @@ def run(options: argparse.Namespace) -> int:
     chosen = options.backends or available()
     _require_available(chosen)
     address = Address(options.host, options.port, options.metrics_port)
+    profiling = _profiling(options)
 
     def announce(line: dict[str, object]) -> None:
         os.write(ready, json.dumps(line).encode() + b"\n")
 
     with _lens(options) as lens:
-        observer = _observer(lens, lifeline=options.lifeline)
-        config = ServiceConfig(workloads, chosen, options.pool_size, options.upstream, observer)
+        observer = os.getpid() if profiling else _observer(lens, lifeline=options.lifeline)
+        config = ServiceConfig(
+            workloads, chosen, options.pool_size, options.upstream, observer=observer, profiling=profiling
+        )
         company = None if options.lens_port is None else _watched_by(lens)
         with asyncio.Runner(loop_factory=_loop_factory(wants_uvloop=options.uvloop)) as runner:
             runner.run(serve(config, address, announce, lifeline=options.lifeline, company=company))
     return 0
+
+
+def _profiling(options: argparse.Namespace) -> Profiling | None:
+    """Return where profiles go, where they are wanted.
+
+    Raises:
+        UsageError: strangers could see them.
+    """
+    from gilscope.web.access import require_safe  # noqa: PLC0415
+    from gilscope.web.config import Profiling  # noqa: PLC0415
+
+    if options.profiles is None:
+        return None
+    require_safe(options.host, options.token)
+    return Profiling(Path(options.profiles), options.token)
 
 
 @contextmanager

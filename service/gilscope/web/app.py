@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ from pathlib import Path
 from aiohttp import web
 
 from gilscope.backends.table import BACKENDS
-from gilscope.web import handlers
+from gilscope.profiling.companion import Profiles
+from gilscope.profiling.shelf import Shelf
+from gilscope.web import handlers, profiles
+from gilscope.web.access import guarded_by
 from gilscope.web.config import ServiceConfig
 from gilscope.web.lag import LoopLag
 from gilscope.web.metrics import ServiceMetrics
@@ -22,6 +26,8 @@ from gilscope.workloads.base import Surroundings
 from gilscope.workloads.http_fetch import close_session
 from gilscope.workloads.upstream_process import running_upstream
 
+_TITLE_CHARS = 40
+
 
 def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> web.Application:
     """Return the application; nothing runs before its startup."""
@@ -31,6 +37,9 @@ def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> 
     app.cleanup_ctx.append(_timing_the_loop)  # after the pools: coming up is not serving
     for path, handler in _routes(config):
         app.router.add_get(path, answering_problems(handler))
+    if config.profiling is not None:
+        app.router.add_routes(profiles.routes(guarded_by(config.profiling.token)))
+        app.cleanup_ctx.append(_profiling)
     app.router.add_route("*", "/{path:.*}", answering_problems(handlers.no_such_route))
     return app
 
@@ -79,6 +88,22 @@ async def _timing_the_loop(app: web.Application) -> AsyncIterator[None]:
     lag = LoopLag(asyncio.get_running_loop(), app[SERVICE].metrics.loop_lag.observe)
     yield
     lag.stop()
+
+
+async def _profiling(app: web.Application) -> AsyncIterator[None]:
+    """Take profiles of this process when asked to, for as long as the application runs."""
+    service = app[SERVICE]
+    assert service.config.profiling is not None
+    names = ", ".join(workload.name for workload in service.config.workloads)
+    app[profiles.PROFILES] = Profiles(
+        Shelf(service.config.profiling.folder),
+        os.getpid(),
+        title=names if len(names) < _TITLE_CHARS else f"{len(service.config.workloads)} workloads",
+        backends=service.config.backends,
+        metrics_url=service.metrics.url,
+    )
+    yield
+    await app[profiles.PROFILES].stop()
 
 
 async def _surroundings(config: ServiceConfig, stack: contextlib.AsyncExitStack) -> Surroundings:

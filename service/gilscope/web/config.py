@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from gilscope.backends.table import BACKENDS
 from gilscope.model import BackendName
 from gilscope.workloads.base import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Profiling:
+    """Where profiles are kept, and the token that whoever wants to see them has to give, if any."""
+
+    folder: Path
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +25,8 @@ class ServiceConfig:
 
     ``pool_size`` is the number of workers of each pool, None for each backend's default. ``upstream_url``
     names an upstream that runs already; where it is None and a workload needs one, the service starts it.
-    ``observer`` is the id of a process that, with its children, may watch the service's processes.
+    ``observer`` is the id of a process that, with its children, may watch the service's processes. Without
+    ``profiling`` no profiles can be taken over HTTP.
     """
 
     workloads: tuple[Workload, ...]
@@ -24,6 +34,7 @@ class ServiceConfig:
     pool_size: int | None = None
     upstream_url: str | None = None
     observer: int | None = None
+    profiling: Profiling | None = None
 
     def workers(self) -> Mapping[BackendName, int]:
         """Return how many workers each backend gets."""

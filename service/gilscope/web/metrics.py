@@ -73,6 +73,8 @@ class ServiceMetrics:
     """All metrics of one service."""
 
     def __init__(self) -> None:
+        self.url: str | None = None
+        """Where they are served; None as long as they are not."""
         self.registry = CollectorRegistry()
         started = Gauge(
             "gilscope_run_started_timestamp_seconds", "When this service started.", registry=self.registry
@@ -98,6 +100,7 @@ class ServiceMetrics:
             OSError: the port cannot be listened on.
         """
         server, _thread = start_http_server(port, host, registry=self.registry)
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}/metrics"
         return server.server_port
 
 

@@ -1,0 +1,85 @@
+"""Who may see profiles: they show source paths. Everybody on this machine, or whoever has the token."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import ipaddress
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+
+from aiohttp import web  # noqa: TC002  get_type_hints of handlers must work
+
+from gilscope.errors import UsageError
+from gilscope.web.problems import Handler, problem
+
+Guard = Callable[[Handler], Handler]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def require_safe(host: str, token: str | None) -> None:
+    """Check that only those who may can reach the profiles.
+
+    Raises:
+        UsageError: others can.
+    """
+    if token is None and not is_loopback(host):
+        raise UsageError(
+            f"profiles show source paths, and {host} can be reached from elsewhere",
+            remedy="--token SECRET, which readers then have to give; or --host 127.0.0.1",
+        )
+
+
+def guarded_by(token: str | None) -> Guard:
+    """Return what keeps a handler from strangers.
+
+    With a token it must come with each request: as a bearer token, or as the password of a browser's own dialog. Without
+    one the service listens on loopback, and a page of another site that has its name point there is turned away.
+    """
+
+    def guard(handler: Handler) -> Handler:
+        @wraps(handler)
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if token is None:
+                return await handler(request) if _is_ours(request) else _turned_away(request)
+            return await handler(request) if _has(request, token) else _asked_for_token()
+
+        return answer
+
+    return guard
+
+
+def _is_ours(request: web.Request) -> bool:
+    host = request.host
+    name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    return is_loopback(name)
+
+
+def _turned_away(request: web.Request) -> web.Response:
+    detail = f"profiles are for this machine alone, and {request.host!r} is another name"
+    return problem(HTTPStatus.FORBIDDEN, detail)
+
+
+def _asked_for_token() -> web.Response:
+    headers = {"WWW-Authenticate": 'Basic realm="gilscope: any name, and the token as password"'}
+    return problem(HTTPStatus.UNAUTHORIZED, "this needs the token of gilscope serve --token", headers=headers)
+
+
+def _has(request: web.Request, token: str) -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
+        except ValueError:
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given.encode(), token.encode())
