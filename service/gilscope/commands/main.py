@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gilscope import __version__
-from gilscope.commands import classify, compare, report, serve, top
+from gilscope.commands import classify, compare, diff, profile, report, serve, top
 from gilscope.errors import INTERRUPTED, GilscopeError
 
 
@@ -35,7 +35,9 @@ COMMANDS: dict[str, Command] = {
     "classify": classify,
     "top": top,
     "serve": serve,
+    "profile": profile,
     "report": report,
+    "diff": diff,
 }
 
 
