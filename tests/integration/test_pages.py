@@ -306,7 +306,7 @@ async def click_button(page: Page, graph: str, words: str) -> None:
 
 
 async def is_pressed(page: Page, graph: str, words: str) -> bool:
-    return await page.evaluate(f"{button(graph, words)}.getAttribute('aria-pressed')") == "true"
+    return bool(await page.evaluate(f"{button(graph, words)}.getAttribute('aria-pressed') === 'true'"))
 
 
 async def status_of(page: Page, graph: str) -> str:
@@ -370,11 +370,11 @@ async def walks_by_keyboard(page: Page, graph: str) -> None:
 async def shows_the_service(page: Page, graph: str) -> None:
     """Bring the frames of the service back by button and by a click on what stands for them."""
     loop = box(graph, named("run_forever"))
-    for back in (lambda: click_button(page, graph, FRAMES), lambda: click(page, box(graph, SERVICE))):
+    for to_be_clicked in (button(graph, FRAMES), box(graph, SERVICE)):
         assert await layer_of(page, graph) == "folded"
         assert not await is_pressed(page, graph, FRAMES)
         assert await page.evaluate(f"{loop} === undefined")
-        await back()
+        await click(page, to_be_clicked)
         assert await layer_of(page, graph) == "shown"
         assert await is_pressed(page, graph, FRAMES)
         assert await page.evaluate(f"{box(graph, SERVICE)} === undefined")

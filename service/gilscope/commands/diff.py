@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 
@@ -32,9 +33,23 @@ def run(options: argparse.Namespace) -> int:
     page = options.out or options.now / f"diff-{options.before.resolve().name}.html"
     write_text(page, render_changes(now, before, found, other))
     if options.json:
-        document = {"page": str(page), "unlike": other, "changes": [asdict(change) for change in found]}
-        print(json.dumps(document, indent=1))  # noqa: T201
+        document = {
+            "page": str(page),
+            "unlike": other,
+            "changes": [_known(asdict(change)) for change in found],
+        }
+        print(json.dumps(document, indent=1, allow_nan=False))  # noqa: T201
         return 0
     print(describe_changes(found, other))  # noqa: T201
     print(f"\npage: {page}")  # noqa: T201
     return 0
+
+
+def _known(change: dict[str, object]) -> dict[str, object]:
+    """Put null for figures that are not known: JSON has no NaN."""
+    return {
+        name: [None if math.isnan(figure) else figure for figure in value]
+        if isinstance(value, tuple)
+        else value
+        for name, value in change.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 
@@ -82,8 +83,12 @@ def describe_changes(changes: Sequence[Change], unlike: Sequence[str]) -> str:
 
 
 def _ratio_cell(ratio: Interval) -> str:
+    if not math.isfinite(ratio.mid):
+        return "- "
     mark = "*" if ratio.leaves_out(1.0) else " "
-    return f"{significant(ratio.mid)}x ({significant(ratio.low)}-{significant(ratio.high)}){mark}"
+    known = math.isfinite(ratio.low + ratio.high)
+    interval = f" ({significant(ratio.low)}-{significant(ratio.high)})" if known else ""
+    return f"{significant(ratio.mid)}x{interval}{mark}"
 
 
 def describe_trial(trial: Trial) -> str:

@@ -75,8 +75,8 @@ def tick_ratio(value: float) -> str:
 
 
 def span(interval: Interval | None) -> str:
-    """Write the two ends of an interval; nothing where there is none or where it has no width."""
-    if interval is None or interval.low == interval.high:
+    """Write the two ends of an interval; nothing where there is none, or it has no width or is not known."""
+    if interval is None or interval.low == interval.high or not math.isfinite(interval.low + interval.high):
         return ""
     return f"{significant(interval.low)} to {significant(interval.high)}"
 

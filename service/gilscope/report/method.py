@@ -56,6 +56,7 @@ def command(plan: Plan) -> str:
             *("--blocks", str(plan.blocks), "--seed", str(plan.seed)),
             *(("--pool-size", str(plan.pool_size)) if plan.pool_size is not None else ()),
             *(() if plan.profile_seconds else ("--no-profiles",)),
+            *(() if plan.lens else ("--no-lens",)),
         ]
     )
 
@@ -93,7 +94,7 @@ def _plan(plan: Plan) -> Named:
         ("pool size", "the default of each pool" if plan.pool_size is None else str(plan.pool_size)),
         (
             "profiles",
-            f"{formats.seconds(plan.profile_seconds)} per graph" if plan.profile_seconds else "none",
+            f"{formats.seconds(plan.profile_seconds)}, all kinds at once" if plan.profile_seconds else "none",
         ),
     )
 

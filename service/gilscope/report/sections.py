@@ -304,7 +304,10 @@ def _graph_groups(
             if (backend, kind) in flames
         }
         if drawn:
-            made = formats.seconds(next(flame.seconds for (of, _), flame in flames.items() if of is backend))
+            kinds = [*(kind for kind in SIDE_BY_SIDE if kind in drawn), *(drawn.keys() - set(SIDE_BY_SIDE))]
+            same = " the same" if len(kinds) > 1 else ""
+            seconds = formats.seconds(flames[backend, kinds[0]].seconds)
+            made = f"{formats.listing(kinds)}, over{same} {seconds}"
             beside = tuple(drawn.pop(kind) for kind in SIDE_BY_SIDE if kind in drawn)
             found.append(GraphGroup(backend, made, beside, tuple(drawn.values())))
     return tuple(found)
@@ -312,7 +315,7 @@ def _graph_groups(
 
 def _graph(flame: Flame, anchor: str, graphs: Mapping[str, str]) -> Drawn:
     svg = graphs.get(flame.path, "")
-    missing = "This graph is not in the report." if flame.samples else NOBODY[flame.kind]
+    missing = "This graph is not in the report." if flame.samples else _nobody(flame)
     return Drawn(
         anchor=_graph_anchor(anchor, flame.backend, flame.kind),
         reading=READING[flame.kind],
@@ -320,6 +323,12 @@ def _graph(flame: Flame, anchor: str, graphs: Mapping[str, str]) -> Drawn:
         svg=svg,
         lacks="" if svg else missing,
     )
+
+
+def _nobody(flame: Flame) -> str:
+    """Say that nobody was seen, and how hard it was looked."""
+    lost = f", {formats.count(flame.lost)} stacks lost" if flame.lost else ""
+    return f"{NOBODY[flame.kind]} ({flame.source}, {flame.rate_hz} Hz for {formats.seconds(flame.seconds)}{lost})"
 
 
 def _graph_anchor(anchor: str, backend: BackendName, kind: FlameKind) -> str:

@@ -56,14 +56,14 @@ def hatch(x: float, y: float, width: float, height: float, step: float = 6) -> s
 
 
 def picture(width: float, height: float, about: str, *children: str) -> str:
-    """Build the whole picture; ``about`` is what a screen reader says instead of it."""
+    """Build the whole picture; ``about`` is what a screen reader says instead of it, or before its links."""
     return element(
         "svg",
         *children,
         viewBox=f"0 0 {_number(width)} {_number(height)}",
         width=width,
         height=height,
-        role="img",
+        role="group" if any("<a " in child for child in children) else "img",
         aria_label=about,
         class_="chart",
     )

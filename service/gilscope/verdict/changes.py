@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
-from gilscope.model import BackendName, Change, Evidence, Run, Samples, Trial
-from gilscope.verdict.statistics import Block, Figures, cut, estimate
+from gilscope.model import BackendName, Change, Evidence, Interval, Run, Samples, Target, Trial
+from gilscope.verdict.decision import MIN_BLOCKS
+from gilscope.verdict.statistics import Block, Figures, Replicates, cut, estimate
 
 
 def changes(now: Evidence, before: Evidence) -> tuple[Change, ...]:
@@ -22,12 +24,20 @@ def changes(now: Evidence, before: Evidence) -> tuple[Change, ...]:
                 Change(
                     workload,
                     backend,
-                    own.throughput_rps.over(other.throughput_rps),
-                    own.p99_ms.over(other.p99_ms),
-                    own.probe_p99_ms.over(other.probe_p99_ms),
+                    _ratio(own.throughput_rps, other.throughput_rps),
+                    _ratio(own.p99_ms, other.p99_ms),
+                    _ratio(own.probe_p99_ms, other.probe_p99_ms),
                 )
             )
     return tuple(found)
+
+
+def _ratio(now: Replicates, before: Replicates) -> Interval:
+    """Return a ratio with its interval, which is unknown (NaN) where a single block shows no spread."""
+    ratio = now.over(before)
+    if min(now.blocks, before.blocks) < MIN_BLOCKS:
+        return Interval(math.nan, ratio.mid, math.nan)
+    return ratio
 
 
 def unlike(now: Run, before: Run) -> tuple[str, ...]:
@@ -41,13 +51,17 @@ def unlike(now: Run, before: Run) -> tuple[str, ...]:
         "load": (_load(now), _load(before)),
         "pool size": (_pool(now), _pool(before)),
         **{
-            f"arguments of {target.workload}": (str(dict(target.arguments)), str(dict(other.arguments)))
+            f"arguments of {target.workload}": (_arguments(target), _arguments(other))
             for target in now.plan.targets
             for other in before.plan.targets
             if target.workload == other.workload
         },
     }
     return tuple(f"{what}: {one}, before {other}" for what, (one, other) in pairs.items() if one != other)
+
+
+def _arguments(target: Target) -> str:
+    return ", ".join(f"{name}={target.arguments[name]!r}" for name in sorted(target.arguments)) or "none"
 
 
 def _pythons(run: Run) -> str:

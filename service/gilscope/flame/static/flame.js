@@ -42,11 +42,13 @@
     function show(wanted) {
       if (!wanted) return;
       const gained = Number(wanted.getAttribute("height")) - Number(layer.getAttribute("height"));
+      const hadFocus = layer.contains(document.activeElement);
       layer.setAttribute("display", "none");
       wanted.removeAttribute("display");
       const grown = alone && graph !== document.documentElement ? [graph, document.documentElement] : [graph];
       for (const one of grown) one.setAttribute("height", Number(one.getAttribute("height")) + gained);
       enter(wanted);
+      if (hadFocus) root.element.focus();
       for (const button of views) button.setAttribute("aria-pressed", String(button.leads(layer) === layer));
     }
 
@@ -232,7 +234,11 @@
 
   // A link to a graph opens what it is folded into, and shows it.
   function openTarget() {
-    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let name = location.hash.slice(1);
+    try {
+      name = decodeURIComponent(name);
+    } catch {} // as it stands, then
+    const target = name && document.getElementById(name);
     if (!target) return;
     for (let one = target; one; one = one.parentElement) if (one.localName === "details") one.open = true;
     target.scrollIntoView();
