@@ -241,10 +241,8 @@ def with_arguments(run: Run, arguments: Mapping[str, object], workload: str = "p
 
 
 def test_other_arguments_of_the_same_workload_are_told() -> None:
-    assert unlike(RUN, with_arguments(RUN, {"n": 20})) == (
-        "arguments of primes: n=8000, before n=20",
-    )
-    assert unlike(with_arguments(RUN, {}), RUN) == ("arguments of primes: {}, before {'n': 8000}",)
+    assert unlike(RUN, with_arguments(RUN, {"n": 20})) == ("arguments of primes: n=8000, before n=20",)
+    assert unlike(with_arguments(RUN, {}), RUN) == ("arguments of primes: none, before n=8000",)
 
 
 def test_arguments_in_another_order_are_the_same() -> None:

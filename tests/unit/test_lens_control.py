@@ -10,7 +10,6 @@ import pytest
 from watched import obedient
 
 from gilscope.child import STOP_GRACE_S
-from gilscope.profiling.observing import Observation
 from gilscope.errors import GilscopeError, LensError
 from gilscope.lens import control, process
 from gilscope.lens.control import SLACK_S, START_S, Lens
@@ -19,6 +18,7 @@ from gilscope.lens.process import Observer
 from gilscope.lens.readings import Window
 from gilscope.lens.sampler import RATE_HZ
 from gilscope.model import ThreadRole
+from gilscope.profiling.observing import Observation
 
 WINDOW = Window(2.0, 400, 0.05, {ThreadRole.LOOP: NO_SPAN})
 SEEN: dict[str, object] = cattrs.unstructure(WINDOW)

@@ -311,8 +311,10 @@ def test_it_is_interrupted_when_its_input_ends(running: list[subprocess.Popen[by
 
 @pytest.mark.integration
 def test_whoever_interrupts_it_gets_its_cleaning_up(running: list[subprocess.Popen[bytes]]) -> None:
-    one = run(running, "try: time.sleep(600)\n    finally: os.write(2, b'cleaned')")
+    one = run(running, "try: os.write(2, b'within'); time.sleep(600)\n    finally: os.write(2, b'cleaned')")
     begun(one)
+    assert one.stderr is not None
+    assert os.read(one.stderr.fileno(), 6) == b"within"
     assert one.communicate(timeout=ANSWER_S) == (b"", b"cleaned")
 
 

@@ -15,8 +15,10 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -69,12 +71,8 @@ def run(options: argparse.Namespace) -> int:
     from gilscope.flame.wording import origin  # noqa: PLC0415
 
     folder = options.out or Path("profiles") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{options.kind}"
-    _make(folder)
-    try:
+    with _filled(folder):
         graphs = _of_process(options, folder) if options.pid else _of_service(options, folder)
-    except BaseException:
-        _discard_if_empty(folder)
-        raise
     if options.json:
         print(json.dumps({"folder": str(folder), "graphs": graphs}, indent=1))  # noqa: T201
         return 0
@@ -92,10 +90,20 @@ def _structured(graph: Mapping[str, Any]) -> Any:  # noqa: ANN401  a Graph: impo
 
     from gilscope.model import Graph  # noqa: PLC0415
 
-    return cattrs.structure(graph, Graph)
+    try:
+        return cattrs.structure(graph, Graph)
+    except cattrs.BaseValidationError as problem:
+        raise ValueError("this is no graph") from problem
 
 
-def _make(folder: Path) -> None:
+@contextmanager
+def _filled(folder: Path) -> Iterator[None]:
+    """Make the folder; where the block fails, take away what it wrote, and the folders that were not there before.
+
+    Raises:
+        RunFileError: it cannot be written, or it is not empty.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
@@ -104,11 +112,14 @@ def _make(folder: Path) -> None:
         raise RunFileError(
             f"cannot write to {folder}: {problem.strerror}", remedy="another --out"
         ) from problem
-
-
-def _discard_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    try:
+        yield
+    except BaseException:
+        for path in folder.iterdir():
+            path.unlink(missing_ok=True)
+        for path in made:
+            path.rmdir()
+        raise
 
 
 def _of_process(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -126,21 +137,43 @@ def _of_process(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def _of_service(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     base = options.url.rstrip("/")
     order = {"kind": options.kind, "seconds": options.seconds, "rate": options.rate}
-    profile = json.loads(_ask(options, f"{base}/profiles", json.dumps(order).encode()))
+    profile = _profile(options, f"{base}/profiles", json.dumps(order).encode())
     place = f"{base}/profiles/{profile['id']}"
     deadline = time.monotonic() + options.seconds + SLACK_S
     while profile["state"] == "running":
         if time.monotonic() > deadline:
             raise CaptureError(f"the service did not finish {place}", remedy="see what it says")
         time.sleep(LOOK_S)
-        profile = json.loads(_ask(options, place))
+        profile = _profile(options, place)
     if profile["state"] == "failed":
         raise CaptureError(profile["error"], remedy=profile["remedy"])
-    for kind, graph in profile["graphs"].items():
+    graphs: dict[str, Any] = {kind: profile["graphs"][kind] for kind in FlameKind if kind in profile["graphs"]}
+    for kind, graph in graphs.items():
         for form in FORMS if graph["samples"] else ("folded",):
             (folder / f"{kind}.{form}").write_bytes(_ask(options, f"{place}/flamegraph.{form}?kind={kind}"))
-    graphs: dict[str, Any] = profile["graphs"]
     return graphs
+
+
+def _profile(options: argparse.Namespace, url: str, body: bytes | None = None) -> dict[str, Any]:
+    """Ask for the state of a profile.
+
+    Raises:
+        CaptureError: whoever answers there is no gilscope.
+    """
+    text = _ask(options, url, body)
+    try:
+        found = json.loads(text)
+        known = {"id": str, "state": str, "graphs": dict}
+        if all(isinstance(found[name], kind) for name, kind in known.items()):
+            profile: dict[str, Any] = {"error": None, "remedy": None, **found}
+            for graph in profile["graphs"].values():
+                _structured(graph)
+            return profile
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise CaptureError(
+        f"{url} answered something else than a profile", remedy="the URL of gilscope serve --profiles"
+    )
 
 
 def _ask(options: argparse.Namespace, url: str, body: bytes | None = None) -> bytes:
@@ -153,11 +186,11 @@ def _ask(options: argparse.Namespace, url: str, body: bytes | None = None) -> by
             return content
     except HTTPError as refusal:
         raise _explained(url, refusal) from None
-    except (URLError, OSError) as problem:
+    except (InvalidURL, ValueError) as problem:
+        raise UsageError(f"{url} is no URL: {problem}", remedy="such as http://127.0.0.1:8080") from None
+    except (URLError, OSError, HTTPException) as problem:
         reason = getattr(problem, "reason", problem)
         raise CaptureError(f"{url} does not answer: {reason}", remedy="gilscope serve --profiles") from None
-    except ValueError as problem:
-        raise UsageError(f"{url} is no URL: {problem}", remedy="such as http://127.0.0.1:8080") from None
 
 
 def _explained(url: str, refusal: HTTPError) -> CaptureError:

@@ -55,6 +55,7 @@ class Profiles:
         self._pid, self._title, self._backends, self._metrics_url = pid, title, backends, metrics_url
         self._running: Profile | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._drawing = asyncio.Lock()
         for left in shelf.profiles():
             if left.state is State.RUNNING:
                 failed = replace(
@@ -124,14 +125,16 @@ class Profiles:
             CaptureError: they cannot be compared, with the reason.
         """
         path = self.shelf.file(now, kind, f"against-{before.id}.svg")
-        if not path.exists():
-            folders = {"now": self.shelf.folder / now.id, "before": self.shelf.folder / before.id}
-            order = {name: str(folder) for name, folder in folders.items()}
-            await _ask({"difference": {"kind": kind, "file": str(path), **order}}, DRAW_S)
+        async with self._drawing:  # Two that ask for the same get one picture.
+            if not path.exists():
+                folders = {"now": self.shelf.folder / now.id, "before": self.shelf.folder / before.id}
+                order = {name: str(folder) for name, folder in folders.items()}
+                await _ask({"difference": {"kind": kind, "file": str(path), **order}}, DRAW_S)
         return path
 
     async def stop(self) -> None:
         """Give up what is being captured; its process ends."""
+        await asyncio.sleep(0)  # One that has not begun could not say that it was cut short.
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

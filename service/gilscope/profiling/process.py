@@ -106,7 +106,12 @@ def difference(kind: str, now: str, before: str, file: str) -> dict[str, Any]:
     )
     notes = tuple(dict.fromkeys(note for named in pair for note in named.graph.notes))
     heading = Heading(f"{MEANING[FlameKind(kind)]}: {one.name} against {other.name}", weights, notes)
-    Path(file).write_text(render_difference(one, other, heading), encoding="utf-8", errors="replace")
+    unfinished = Path(f"{file}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(render_difference(one, other, heading), encoding="utf-8", errors="replace")
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return {}
 
 

@@ -114,7 +114,9 @@ class Shelf:
                 del sizes[name]
 
     def _names(self) -> list[str]:
-        return [path.name for path in self.folder.iterdir() if _ID.fullmatch(path.name)]
+        with contextlib.suppress(OSError):  # Somebody may take the folder away.
+            return [path.name for path in self.folder.iterdir() if _ID.fullmatch(path.name)]
+        return []
 
     def profiles(self) -> Iterator[Profile]:
         """Yield all profiles, the newest first."""
@@ -127,9 +129,11 @@ class Shelf:
         """Return a profile by its id; None where there is none, or what is there cannot be read."""
         if not _ID.fullmatch(name):  # Nothing else is looked up: a name never leads out of the folder.
             return None
-        with contextlib.suppress(OSError, ValueError, TypeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             found = json.loads((self.folder / name / ABOUT_FILE).read_text(encoding="utf-8"))
-            return replace(Profile(**found), kind=FlameKind(found["kind"]), state=State(found["state"]))
+            graphs = {FlameKind(kind): dict(graph.items()) for kind, graph in found["graphs"].items()}
+            known = replace(Profile(**found), kind=FlameKind(found["kind"]), state=State(found["state"]))
+            return replace(known, graphs=graphs) if known.id == name else None
         return None
 
     def file(self, profile: Profile, kind: FlameKind, form: str) -> Path:

@@ -31,6 +31,8 @@ def require_safe(host: str, token: str | None) -> None:
     Raises:
         UsageError: others can.
     """
+    if token is not None and not token.strip():
+        raise UsageError("an empty token keeps nobody out", remedy="--token SECRET, or none at all")
     if token is None and not is_loopback(host):
         raise UsageError(
             f"profiles show source paths, and {host} can be reached from elsewhere",
@@ -82,4 +84,4 @@ def _has(request: web.Request, token: str) -> bool:
             return False
     elif scheme.lower() != "bearer":
         return False
-    return hmac.compare_digest(given.encode(), token.encode())
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())

@@ -45,8 +45,15 @@ async def no_such_route(request: web.Request) -> NoReturn:
     """Everything else: an unknown path, or a method other than GET."""
     known = [resource.canonical for resource in request.app.router.resources()]
     if request.path in known:
+        posted = any(
+            route.method == "POST" and route.resource and route.resource.canonical == request.path
+            for route in request.app.router.routes()
+        )
+        takes = ["GET", "HEAD", *(["POST"] if posted else [])]
         raise web.HTTPMethodNotAllowed(
-            request.method, ["GET", "HEAD"], text=f"{request.path} takes GET, not {request.method}"
+            request.method,
+            takes,
+            text=f"{request.path} takes {'GET and POST' if posted else 'GET'}, not {request.method}",
         )
     raise web.HTTPNotFound(text=f"no route {request.path}; there is: {', '.join(known[:-1])}")
 

@@ -110,7 +110,9 @@ def _body(profile: Profile, fragments: Mapping[FlameKind, str], others: Sequence
 
 def _graph(profile: Profile, kind: FlameKind, fragment: str | None) -> str:
     if fragment is None:
-        return f'<section><h2>{kind}</h2><p class="nobody">{NOBODY[kind]}</p></section>'
+        gone = profile.graphs[kind].get("samples")
+        words = "This graph is not there any more." if gone else NOBODY[kind]
+        return f'<section><h2>{kind}</h2><p class="nobody">{words}</p></section>'
     place = f"/profiles/{quote(profile.id)}/flamegraph"
     speedscope = (
         f"/static/speedscope/index.html#profileURL={quote(f'{place}.speedscope.json?kind={kind}', safe='')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -63,7 +64,7 @@ async def _order(request: web.Request) -> tuple[FlameKind, int, int]:
         raise ParameterError("the body is JSON", remedy="Content-Type: application/json")
     try:
         given = json.loads(await request.text() or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ParameterError(f"the body is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise ParameterError('the body is an object, such as {"kind": "waiting", "seconds": 5}')
@@ -99,11 +100,10 @@ async def one_profile(request: web.Request) -> web.Response:
     profile, shelf = _found(request), request.app[PROFILES].shelf
     if not _wants_page(request):
         return web.json_response(_described(profile))
-    fragments = {
-        kind: shelf.file(profile, kind, "fragment.svg").read_text(encoding="utf-8")
-        for kind in FlameKind
-        if profile.graphs.get(kind, {}).get("samples")
-    }
+    fragments = {}
+    for kind in FlameKind:
+        with contextlib.suppress(OSError):  # It may have gone to make room.
+            fragments[kind] = shelf.file(profile, kind, "fragment.svg").read_text(encoding="utf-8")
     others = [other for other in shelf.profiles() if other.state is State.DONE and other.id != profile.id]
     return pages.answer(pages.one_profile(profile, fragments, others))
 
@@ -136,8 +136,12 @@ async def one_difference(request: web.Request) -> web.StreamResponse:
 
 async def one_asset(request: web.Request) -> web.StreamResponse:
     """``GET /static/…``: what the pages are made of. Nothing outside the folder, wherever the path leads."""
-    path = (_STATIC / request.match_info["path"]).resolve()
-    if not path.is_relative_to(_STATIC) or not path.is_file():
+    try:
+        path = (_STATIC / request.match_info["path"]).resolve()
+        found = path.is_relative_to(_STATIC) and path.is_file()
+    except (OSError, ValueError):  # too long a name, or one that no file can have
+        found = False
+    if not found:
         raise web.HTTPNotFound(text="no such file")
     return web.FileResponse(path, headers=pages.headers(pages.SPEEDSCOPE_POLICY))
 
