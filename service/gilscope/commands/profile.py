@@ -16,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.client import HTTPException, InvalidURL
 from pathlib import Path
@@ -147,7 +147,9 @@ def _of_service(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         profile = _profile(options, place)
     if profile["state"] == "failed":
         raise CaptureError(profile["error"], remedy=profile["remedy"])
-    graphs: dict[str, Any] = {kind: profile["graphs"][kind] for kind in FlameKind if kind in profile["graphs"]}
+    graphs: dict[str, Any] = {
+        kind: profile["graphs"][kind] for kind in FlameKind if kind in profile["graphs"]
+    }
     for kind, graph in graphs.items():
         for form in FORMS if graph["samples"] else ("folded",):
             (folder / f"{kind}.{form}").write_bytes(_ask(options, f"{place}/flamegraph.{form}?kind={kind}"))
@@ -161,16 +163,12 @@ def _profile(options: argparse.Namespace, url: str, body: bytes | None = None) -
         CaptureError: whoever answers there is no gilscope.
     """
     text = _ask(options, url, body)
-    try:
-        found = json.loads(text)
-        known = {"id": str, "state": str, "graphs": dict}
-        if all(isinstance(found[name], kind) for name, kind in known.items()):
-            profile: dict[str, Any] = {"error": None, "remedy": None, **found}
-            for graph in profile["graphs"].values():
-                _structured(graph)
-            return profile
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
+    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found: dict[str, Any] = json.loads(text)
+        for kind, graph in found["graphs"].items():
+            FlameKind(kind), _structured(graph)
+        if isinstance(found["id"], str) and isinstance(found["state"], str):
+            return {"error": None, "remedy": None, **found}
     raise CaptureError(
         f"{url} answered something else than a profile", remedy="the URL of gilscope serve --profiles"
     )

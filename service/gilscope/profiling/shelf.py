@@ -131,7 +131,7 @@ class Shelf:
             return None
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             found = json.loads((self.folder / name / ABOUT_FILE).read_text(encoding="utf-8"))
-            graphs = {FlameKind(kind): dict(graph.items()) for kind, graph in found["graphs"].items()}
+            graphs = {str(kind): dict(graph.items()) for kind, graph in found["graphs"].items()}
             known = replace(Profile(**found), kind=FlameKind(found["kind"]), state=State(found["state"]))
             return replace(known, graphs=graphs) if known.id == name else None
         return None
