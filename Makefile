@@ -7,6 +7,9 @@ WITH_UV := $(if $(UV),yes,no)
 # uv chooses a fitting Python by itself, unless one is named: make demo PYTHON=python3.14
 UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--python $(PYTHON))
 
+# What runs beside other tests; whatever measures runs alone.
+BESIDE := tests/integration/test_pages.py tests/integration/test_diff_command.py
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench clean
 
@@ -17,7 +20,8 @@ demo: $(VENV)/.installed ## install, compare the demo set under load, print the 
 	$(BIN)/gilscope compare
 
 test: lint ## install what tests need, lint, type-check, test everything
-	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest tests/unit $(BESIDE) --numprocesses=auto --hypothesis-profile=traced --cov --cov-report= --cov-fail-under=0 $(PYTEST_ARGS)
+	$(BIN)/pytest tests/integration $(BESIDE:%=--ignore=%) --cov --cov-append --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

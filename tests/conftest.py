@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pythons import VERSIONS, find_python
 
 from gilscope.workloads.upstream_process import running_upstream
+
+settings.register_profile("traced", max_examples=25, deadline=None)
+"""While coverage is measured each example takes several times as long: ``--hypothesis-profile=traced``."""
 
 FUNCTIONS = Path(__file__).parent / "targets" / "functions.py"
 

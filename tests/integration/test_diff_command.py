@@ -100,8 +100,7 @@ async def page() -> AsyncIterator[Page]:
         yield opened
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (390, True)])
 async def test_the_page_is_quiet_and_its_graphs_react(
     page: Page,
     runs: Path,

@@ -27,7 +27,7 @@ WORKERS = 4
 N = 60_000
 """A call of about 0.1 s: of short ones, workers wait for a good part to be let back in after each hand-over."""
 
-SECONDS = 4
+SECONDS = 3
 POINTS = 0.01
 
 Graphs = dict[FlameKind, Capture]

@@ -25,7 +25,7 @@ from gilscope.model import StateSeconds, ThreadRole
 
 pytestmark = pytest.mark.integration
 TARGETS = Path(__file__).parents[1] / "targets"
-SECONDS = 1.5
+SECONDS = 1.0
 STARTS, START_S = 3, 10.0
 POINT = 0.01
 WAITING = ("sleep", "read_socket", "wait_lock", "wait_queue", "wait_condition")

@@ -78,8 +78,7 @@ ALONE = "document.querySelector('svg.flame')"
 FRAMES = "show service frames"
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (390, True)])
 async def test_every_part_of_the_report_reacts(
     page: Page,
     evidence: Evidence,
@@ -106,8 +105,7 @@ async def test_every_part_of_the_report_reacts(
     assert page.requests == [url]
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (390, True)])
 async def test_a_graph_on_its_own_reacts(
     page: Page,
     evidence: Evidence,

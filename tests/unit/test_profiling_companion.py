@@ -171,9 +171,8 @@ async def test_the_next_one_may_begin_after_a_failure_and_after_success(
     ids=["dies", "killed", "garbage", "mute"],
 )
 async def test_a_process_that_fails_is_quoted(
-    profiles: Profiles, runs: Started, monkeypatch: pytest.MonkeyPatch, code: str, says: str
+    profiles: Profiles, runs: Started, code: str, says: str
 ) -> None:
-    monkeypatch.setattr(companion, "SLACK_S", -0.5)
     runs(code)
     found = await ended(profiles, begin(profiles))
     assert found.state is State.FAILED
