@@ -25,8 +25,9 @@ SLACK_S = 60.0
 DRAW_S = 30.0
 _AT_ONCE_S = 0.5
 
-PACKAGES = {"cattrs": "cattrs", "psutil": "psutil", "elftools": "pyelftools", "py_spy": "py-spy"}
-"""What capturing imports and the service does not, and by which name it is installed."""
+PACKAGES = {"cattrs": "cattrs", "psutil": "psutil", "elftools": "pyelftools"}
+"""What capturing imports and the service does not, and by which name it is installed. py-spy is a program: it is missed
+when it is needed."""
 
 
 class BusyError(CaptureError):
@@ -141,11 +142,7 @@ class Profiles:
 
 
 def _require_packages() -> None:
-    missing = [
-        package
-        for name, package in PACKAGES.items()
-        if name != "py_spy" and importlib.util.find_spec(name) is None
-    ]
+    missing = [package for name, package in PACKAGES.items() if importlib.util.find_spec(name) is None]
     if missing:
         raise CaptureError(
             f"profiling needs {' and '.join(missing)} beside the service",
