@@ -50,6 +50,11 @@ def test_a_failure_is_explained(said: str, cause: str) -> None:
     assert error.remedy
 
 
+def test_one_that_dies_without_a_word_is_told_by_its_exit_code() -> None:
+    said = "py-spy> Sampling process 25 times a second for 4 seconds. Press Control-C to exit.\n\n"
+    assert explain(said, -11).message.endswith(": it said nothing, and ended with exit code -11")
+
+
 @pytest.mark.parametrize("number", [10, 12, 17, 30, 131])
 def test_other_numbers_are_not_mistaken_for_permission_or_end(number: int) -> None:
     message = explain(f"Error: unheard of (os error {number})").message

@@ -26,6 +26,7 @@ from urllib.request import Request, urlopen
 
 from gilscope.commands.arguments import whole
 from gilscope.errors import CaptureError, RunFileError, UsageError
+from gilscope.flame.capture import MAX_RATE_HZ, MAX_SECONDS, RATE_HZ, SECONDS
 from gilscope.model import FlameKind
 
 ANSWER_S = 30.0
@@ -48,11 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=FlameKind.WAITING,
         help="default: %(default)s, which brings all",
     )
-    parser.add_argument("--seconds", type=whole(1, 60), default=5, metavar="S", help="default: %(default)s")
+    parser.add_argument(
+        "--seconds", type=whole(1, MAX_SECONDS), default=SECONDS, metavar="S", help="default: %(default)s"
+    )
     parser.add_argument(
         "--rate",
-        type=whole(1, 1_000),
-        default=100,
+        type=whole(1, MAX_RATE_HZ),
+        default=RATE_HZ,
         metavar="HZ",
         help="samples a second (default: %(default)s)",
     )
@@ -166,7 +169,8 @@ def _profile(options: argparse.Namespace, url: str, body: bytes | None = None) -
     with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
         found: dict[str, Any] = json.loads(text)
         for kind, graph in found["graphs"].items():
-            FlameKind(kind), _structured(graph)
+            FlameKind(kind)
+            _structured(graph)
         if isinstance(found["id"], str) and isinstance(found["state"], str):
             return {"error": None, "remedy": None, **found}
     raise CaptureError(

@@ -8,7 +8,9 @@ from typing import Protocol
 
 from gilscope.model import FlameKind, Folded, Graph
 
-RATE_HZ = 100
+RATE_HZ, MAX_RATE_HZ = 100, 1_000
+SECONDS, MAX_SECONDS = 5, 60
+"""What is captured unless something else is asked for, and the most that may be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ NOTES: Mapping[FlameKind, tuple[str, ...]] = {
 
 SAYS_MORE = "py-spy dump --pid PID says more"
 
+_PROGRESS = "py-spy> "
 _SUMMARY = re.compile(r"Samples: (\d+) Errors: (\d+)")
 _CAUSES = (
     (
@@ -204,7 +205,8 @@ class _Recording:
                 f"py-spy did not finish {self._seconds} s of stacks within {limit_s:.0f} s"
             ) from None
         if self._process.returncode != 0:
-            raise explain(_reason(self._pid) or said if "No python processes found" in said else said)
+            reason = _reason(self._pid) if "No python processes found" in said else ""
+            raise explain(reason or said, self._process.returncode)
         try:
             # As bytes: only "\n" ends a line, and a torn frame may hold any other character.
             folded = parse(self._output.read_bytes().decode(errors="replace"))
@@ -260,10 +262,12 @@ def _reason(pid: int) -> str:
     return asked.stderr if asked.returncode else ""
 
 
-def explain(said: str) -> CaptureError:
-    """Turn what py-spy said when it failed into an error with its cause and remedy."""
+def explain(said: str, code: int | None = None) -> CaptureError:
+    """Turn what py-spy said when it failed, and its exit code, into an error with its cause and remedy."""
     for pattern, cause, remedy in _CAUSES:
         if re.search(pattern, said):
             return CaptureError(f"py-spy could not capture stacks: {cause}", remedy=remedy)
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
+    silence = "it said nothing" if code is None else f"it said nothing, and ended with exit code {code}"
+    words = (line for line in reversed(said.splitlines()) if line.strip() and not line.startswith(_PROGRESS))
+    last = next(words, silence)
     return CaptureError(f"py-spy could not capture stacks: {last.strip()}", remedy=SAYS_MORE)

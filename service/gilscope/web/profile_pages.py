@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from gilscope.flame.capture import MAX_RATE_HZ, MAX_SECONDS, RATE_HZ, SECONDS
 from gilscope.flame.svg import viewer_script, viewer_style
+from gilscope.flame.wording import MEANING
 from gilscope.model import FlameKind
 from gilscope.profiling.shelf import Profile, State
 
@@ -30,12 +32,8 @@ NOBODY = {
     FlameKind.WALL: "No thread was seen at all.",
 }
 
-MEANING = {
-    FlameKind.WAITING: "who waited for the GIL",
-    FlameKind.HOLDING: "who held it",
-    FlameKind.WALL: "all threads, waiting and sleeping included",
-}
-"""In the order of the page: whose work was kept waiting stands beside whose code kept it."""
+ORDER = (FlameKind.WAITING, FlameKind.HOLDING, FlameKind.WALL)
+"""Whose work was kept waiting stands beside whose code kept it."""
 
 
 def headers(policy: str) -> dict[str, str]:
@@ -71,12 +69,12 @@ def every_profile(profiles: Sequence[Profile], running: Profile | None) -> str:
 
 
 def _form() -> str:
-    kinds = "".join(f'<option value="{kind}">{kind}: {words}</option>' for kind, words in MEANING.items())
+    kinds = "".join(f'<option value="{kind}">{kind}: {MEANING[kind]}</option>' for kind in ORDER)
     return (
         '<form id="begin"><label>kind <select name="kind">'
         f"{kinds}</select></label> "
-        '<label>seconds <input name="seconds" type="number" min="1" max="60" value="5"></label> '
-        '<label>samples per second <input name="rate" type="number" min="1" max="1000" value="100"></label> '
+        f'<label>seconds <input name="seconds" type="number" min="1" max="{MAX_SECONDS}" value="{SECONDS}"></label> '
+        f'<label>samples per second <input name="rate" type="number" min="1" max="{MAX_RATE_HZ}" value="{RATE_HZ}"></label> '
         '<button>Capture</button></form><p id="said" role="status"></p>'
     )
 
@@ -104,7 +102,7 @@ def _body(profile: Profile, fragments: Mapping[FlameKind, str], others: Sequence
     if profile.state is State.FAILED:
         remedy = f"<p>{escape(profile.remedy)}</p>" if profile.remedy else ""
         return f'<p class="error">{escape(profile.error or "It failed.")}</p>{remedy}'
-    graphs = "".join(_graph(profile, kind, fragments.get(kind)) for kind in MEANING if kind in profile.graphs)
+    graphs = "".join(_graph(profile, kind, fragments.get(kind)) for kind in ORDER if kind in profile.graphs)
     return f'<div class="graphs">{graphs}</div>{_comparisons(profile, others)}'
 
 
@@ -133,7 +131,7 @@ def _comparisons(profile: Profile, others: Sequence[Profile]) -> str:
         f'<li><a href="/profiles/{quote(profile.id)}/difference.svg?against={quote(other.id)}&amp;kind={kind}">'
         f"{kind}, against {escape(other.started_at)}</a></li>"
         for other in others
-        for kind in MEANING
+        for kind in ORDER
         if kind in profile.graphs and kind in other.graphs
     )
     return f"<h2>What changed</h2><ul>{links}</ul>" if links else ""

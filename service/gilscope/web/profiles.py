@@ -12,6 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gilscope.errors import CaptureError, ParameterError
+from gilscope.flame.capture import MAX_RATE_HZ, MAX_SECONDS, RATE_HZ, SECONDS
 from gilscope.model import FlameKind
 from gilscope.profiling.companion import BusyError, Profiles
 from gilscope.profiling.shelf import Profile, State
@@ -20,9 +21,6 @@ from gilscope.web.access import Guard
 from gilscope.web.problems import Handler, answering_problems, problem
 
 PROFILES = web.AppKey("profiles", Profiles)
-
-SECONDS, MAX_SECONDS = 5, 60
-RATE_HZ, MAX_RATE_HZ = 100, 1_000
 
 _TYPES = {"svg": "image/svg+xml", "folded": "text/plain", "speedscope.json": "application/json"}
 _STATIC = Path(__file__).resolve().with_name("static")
