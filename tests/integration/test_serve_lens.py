@@ -345,8 +345,8 @@ def test_the_exporter_ends_without_an_order_too() -> None:
         assert ready["pid"] == child.pid
         assert "gilscope_lens_watched_processes 0.0" in scraped(str(ready["metrics_url"]))
         begun = time.monotonic()
-        child.stop()
-        assert time.monotonic() - begun < 3
+        child.stop(grace_s=30)
+        assert time.monotonic() - begun < 25, "it ends by itself, not by being killed"
         all_end([process])
 
 

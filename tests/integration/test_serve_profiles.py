@@ -321,7 +321,7 @@ def test_a_service_that_ends_in_mid_capture_leaves_nobody_behind(tmp_path: Path,
         served.process.send_signal(how)
         begun_ending = time.monotonic()
         code, out, _ = served.end()
-        assert time.monotonic() - begun_ending < 15
+        assert time.monotonic() - begun_ending < 45, "the capture was to take a minute"
         all_end(everybody)
         about = json.loads((folder / begun["id"] / ABOUT_FILE).read_text())
     assert out == ""

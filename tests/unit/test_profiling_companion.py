@@ -207,7 +207,7 @@ async def test_the_loop_turns_while_a_process_is_waited_for(
     profiles: Profiles, runs: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(companion, "SLACK_S", -0.5)
-    monkeypatch.setattr(companion, "STOP_GRACE_S", 0.5)
+    monkeypatch.setattr(companion, "STOP_GRACE_S", 2.0)
     runs(DEAF)
     profile = begin(profiles)
     turns, longest, last = 0, 0.0, time.monotonic()
@@ -217,7 +217,7 @@ async def test_the_loop_turns_while_a_process_is_waited_for(
         turns, longest, last = turns + 1, max(longest, now - last), now
     assert (await ended(profiles, profile)).state is State.FAILED
     assert turns > 20
-    assert longest < 0.45
+    assert longest < 1.8
 
 
 @pytest.mark.parametrize("code", [PATIENT, WITH_CHILD], ids=["patient", "with a child"])
