@@ -229,7 +229,7 @@ def make_samples(shape: Shape, seed: int) -> Samples:
     ]
     parts = shape.stages
     work = WorkSamples(
-        done_s=[at * WINDOW_S / len(latencies) for at in range(len(latencies))],
+        at_s=[at * WINDOW_S / len(latencies) for at in range(len(latencies))],
         latency_ms=latencies,
         queue_ms=[value * parts.queue / total for value in latencies],
         run_ms=[value * parts.run / total for value in latencies],

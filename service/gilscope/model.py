@@ -44,6 +44,13 @@ class LoadKind(StrEnum):
     OPEN = "open"
 
 
+class Arrivals(StrEnum):
+    """When the requests of an open loop are due: at random moments (a Poisson process) or evenly spaced."""
+
+    POISSON = "poisson"
+    UNIFORM = "uniform"
+
+
 class FlameKind(StrEnum):
     """Stacks that hold the GIL, stacks that wait for it, and all stacks of the wall clock."""
 
@@ -87,7 +94,10 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The load of a trial. ``users`` counts closed-loop users, ``rate`` open-loop arrivals per second."""
+    """The load of a trial. ``users`` counts closed-loop users, ``rate`` open-loop arrivals per second.
+
+    ``arrivals`` says when those of an open loop are due. ``workers`` is the number of Locust processes that share it.
+    """
 
     kind: LoadKind
     users: int | None
@@ -95,6 +105,8 @@ class Load:
     seconds: float
     warmup_seconds: float
     probe_rate: float
+    arrivals: Arrivals = Arrivals.POISSON
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +150,9 @@ class Plan:
 
     ``pool_size`` is None where each pool takes its own default; ``profile_seconds`` is 0 where no profiles
     were asked for, ``lens`` says whether GIL wait was to be measured. ``python`` is the interpreter that the service ran on; ``given`` holds the
-    arguments as they were typed, ``app_dir`` the folder that was put on the import path.
+    arguments as they were typed, ``app_dir`` the folder that was put on the import path. ``twins`` says whether one
+    backend of each block is tried twice (an A/A pair): how much it differs from itself is the noise floor. ``lenient``
+    says that trials count even if the load generator or the machine spoilt them.
     """
 
     targets: tuple[Target, ...]
@@ -152,6 +166,8 @@ class Plan:
     given: Mapping[str, str] = field(default_factory=dict)
     app_dir: str | None = None
     lens: bool = True
+    twins: bool = False
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +285,25 @@ class LensReading:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorLoad:
-    """How busy the load generator itself was: shares of one core, and the lag of its own dispatch."""
+    """How busy the load generator itself was: shares of one core, and the lag of its own dispatch.
+
+    Of several processes the worst counts. ``due`` and ``sent`` count what was due in the window and what was sent in
+    it, pings included, over all of them; what was dropped counts as sent. ``throttled_share`` is the share of the
+    window for which a CPU quota held it.
+    """
 
     cpu_share: float
     runqueue_share: float
     dispatch_lag_p99_ms: float
+    dispatch_lag_p50_ms: float = 0.0
+    due: int = 0
+    sent: int = 0
+    throttled_share: float = 0.0
+
+    @property
+    def shortfall(self) -> float:
+        """The share of what was due in the window that it did not get to in time, 0 to 1."""
+        return max(0.0, 1 - self.sent / self.due) if self.due else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +317,12 @@ class Trial:
     ``lens`` is None where no lens watched.
     ``first_error`` is the first failure as it was reported, traceback included. ``valid`` is False where the
     figures must not decide anything.
+
+    In an open loop ``latency_ms`` counts from when a request was due and ``service_latency_ms`` from when it was sent;
+    of the ``offered`` requests that were due in the window ``dropped`` were not sent, because too many were in flight,
+    and ``unanswered`` were given up. ``in_flight`` is the mean number of requests under way. ``attempt`` is 2 where the
+    first one was spoilt by the generator or the machine; ``twin`` marks the second of two trials of one backend in a
+    block (an A/A pair). ``histograms`` are latencies in HdrHistogram's own text, in microseconds.
     """
 
     workload: str
@@ -312,6 +348,14 @@ class Trial:
     valid: bool = True
     steal_share: float | None = None
     lens: LensReading | None = None
+    service_latency_ms: Latency | None = None
+    offered: int | None = None
+    dropped: int = 0
+    unanswered: int = 0
+    in_flight: float | None = None
+    attempt: int = 1
+    twin: bool = False
+    histograms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,6 +398,20 @@ class Flame(Graph):
 
 
 @dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """How much a backend differed from itself: the ratios of its second trials of each block to its first ones.
+
+    ``pairs`` is the number of blocks in which both trials counted.
+    """
+
+    backend: BackendName
+    pairs: int
+    throughput: Interval
+    p99: Interval
+    probe_p99: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the run concludes about one workload.
 
@@ -361,6 +419,8 @@ class Verdict:
     difference; ``recommended`` is the winner, or the simplest of the tied. ``conclusive`` says whether there
     is a winner. ``reason`` is one sentence with its numbers, ``caveats`` what a reader must know before
     acting on it. Ratios are against ``baseline``, which is :data:`BASELINE` wherever that was measured.
+    ``noise`` is None where no backend was tried twice per block; ``rough_p99`` names the backends whose p99 comes from
+    fewer requests than one wants.
     """
 
     workload: str
@@ -377,6 +437,8 @@ class Verdict:
     p99_ratio: Mapping[BackendName, Interval] = field(default_factory=dict)
     probe_p99_ratio: Mapping[BackendName, Interval] = field(default_factory=dict)
     baseline: BackendName = BASELINE
+    noise: NoiseFloor | None = None
+    rough_p99: tuple[BackendName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,12 +499,14 @@ class Run:
 class WorkSamples:
     """Successful work requests of one window, a column each, equally long, in the order they finished.
 
-    ``done_s`` counts from the window's start. ``latency_ms`` is the client's; the others are the service's
+    ``at_s`` counts from the window's start: in a closed loop when the answer was in, in an open loop when the request
+    was due. ``latency_ms`` is the client's, from send in a closed loop and from when it was due in an open one; there
+    ``service_ms`` is the latency from send (empty in a closed loop, where both are one). The others are the service's
     own stamps of the same request (``total_ms`` from accepted to answered; ``suspended_ms`` is the part of
     ``run_ms`` for which a coroutine was not on its thread, 0 for a plain function).
     """
 
-    done_s: Sequence[float]
+    at_s: Sequence[float]
     latency_ms: Sequence[float]
     queue_ms: Sequence[float]
     run_ms: Sequence[float]
@@ -450,23 +514,64 @@ class WorkSamples:
     suspended_ms: Sequence[float]
     return_ms: Sequence[float]
     total_ms: Sequence[float]
+    service_ms: Sequence[float] = ()
+
+    @property
+    def from_send_ms(self) -> Sequence[float]:
+        """The latency of each request from when it was sent, in either loop."""
+        return self.service_ms or self.latency_ms
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeSamples:
-    """Answered pings of one window: when each was due (from the window's start) and how long it took from then."""
+    """Pings of one window: when each was due (from the window's start) and how long its answer took from then.
+
+    A ping that was never answered counts for as long as it was waited for.
+    """
 
     due_s: Sequence[float]
     latency_ms: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Requests of an open loop's window that were never answered: when each was due, and how long it was waited for."""
+
+    due_s: Sequence[float] = ()
+    waited_ms: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
-    """Raw observations of one trial's measured window."""
+    """Raw observations of one trial's measured window.
+
+    Of an open loop's requests those belong to the window that were due in it. ``carried_s`` are the times (from the
+    window's start) at which answers to earlier ones came in: they count for the throughput alone.
+    """
 
     window_s: float
     work: WorkSamples
     probe: ProbeSamples
+    unanswered: Unanswered = Unanswered()
+    carried_s: Sequence[float] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether the work came in an open loop."""
+        return bool(self.work.service_ms or self.carried_s or self.unanswered.due_s)
+
+    @property
+    def done_s(self) -> list[float]:
+        """When answers came in, from the window's start, those within the window alone."""
+        if not self.open:
+            return list(self.work.at_s)
+        done = (at + latency / 1e3 for at, latency in zip(self.work.at_s, self.work.latency_ms, strict=True))
+        return [*self.carried_s, *(at for at in done if at < self.window_s)]
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """The latency of everything that belongs to the window; what was not answered took as long as it was waited for."""
+        return [*self.work.latency_ms, *self.unanswered.waited_ms]
 
 
 Stack = tuple[str, ...]

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from gilscope.model import Latency, ProbeLatency
 
+SOUND_P99 = 2_000
+"""Samples that a p99 wants, so that some twenty lie beyond it; with fewer it is rough."""
+
 
 def quantile(ordered: Sequence[float], q: float) -> float:
     """Return the ``q``-quantile of values in ascending order by the nearest-rank method.

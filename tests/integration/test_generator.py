@@ -217,12 +217,12 @@ def test_on_a_healthy_service_every_ping_of_the_window_is_counted(
 def test_work_is_recorded_unrounded_with_the_services_stamps(generator: Generator, order: Order) -> None:
     measured = measure(generator, order)
     work = measured.samples.work
-    assert len(work.done_s) > 20
-    assert all(0 <= done_s < measured.samples.window_s for done_s in work.done_s)
+    assert len(work.at_s) > 20
+    assert all(0 <= done_s < measured.samples.window_s for done_s in work.at_s)
     assert all(4.0 <= latency_ms < 10_000 for latency_ms in work.latency_ms)
     # Locust's own figures are whole milliseconds.
     assert sum(abs(latency - round(latency, 2)) > 1e-6 for latency in work.latency_ms) > 0.8 * len(
-        work.done_s
+        work.at_s
     )
     assert {stage[0] for stage in (work.queue_ms, work.run_ms, work.cpu_ms, work.return_ms, work.total_ms)} == {
         0.25, 4.5, 0.5, 0.125, 5.0,
@@ -258,7 +258,7 @@ def test_one_process_serves_trial_after_trial(generator: Generator, service: Ser
     second = measure(generator, failing)
     assert pid_of(generator) == pid
     assert first.tally.errors == 0
-    assert second.samples.work.done_s == []
+    assert second.samples.work.at_s == []
     assert second.tally.errors > 20
     assert second.tally.first_error is not None
     assert re.search(r"code=500\nTraceback: boom [12]$", second.tally.first_error), "the first of either user"
@@ -271,7 +271,7 @@ def test_the_load_is_up_inside_the_block(generator: Generator, service: Service,
         for what in ("/work/primes/threads", "pings"):
             before = service.count(what)
             eventually(lambda what=what, before=before: service.count(what) > before + 5, f"more {what}")  # type: ignore[misc]
-        assert measured.samples.work.done_s
+        assert measured.samples.work.at_s
 
 
 def test_a_service_that_dies_leaves_errors_and_unanswered_pings(
@@ -298,7 +298,7 @@ def test_a_generator_that_is_killed_is_told_and_replaced(generator: Generator, o
     all_end(killed)
     measured = measure(generator, order)
     assert pid_of(generator) != killed[0].pid
-    assert measured.samples.work.done_s
+    assert measured.samples.work.at_s
 
 
 def test_an_error_inside_the_block_ends_the_generator(generator: Generator, order: Order) -> None:

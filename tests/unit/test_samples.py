@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gilscope.errors import RunFileError
 from gilscope.load.samples import COLUMNS, read_samples, write_samples
-from gilscope.model import BackendName, ProbeSamples, Samples, WorkSamples
+from gilscope.model import BackendName, ProbeSamples, Samples, Unanswered, WorkSamples
 
 # The file keeps six digits after the point: nanoseconds of a latency in milliseconds.
 figures = st.integers(-(10**6), 10**13).map(lambda millionths: millionths / 1e6)
@@ -22,13 +22,20 @@ def transposed(rows: list[tuple[float, ...]], width: int) -> list[list[float]]:
     return [[row[index] for row in rows] for index in range(width)]
 
 
+pairs = st.lists(st.tuples(*[figures] * 2), max_size=20)
 samples_of = st.builds(
-    lambda window_s, work, probe: Samples(
-        window_s, WorkSamples(*transposed(work, 8)), ProbeSamples(*transposed(probe, 2))
+    lambda window_s, work, probe, lost, carried: Samples(
+        window_s,
+        WorkSamples(*transposed(work, len(work[0]) if work else 8)),
+        ProbeSamples(*transposed(probe, 2)),
+        Unanswered(*map(tuple, transposed(lost, 2))),
+        tuple(carried),
     ),
     figures,
-    st.lists(st.tuples(*[figures] * 8), max_size=20),
-    st.lists(st.tuples(*[figures] * 2), max_size=20),
+    st.sampled_from([8, 9]).flatmap(lambda width: st.lists(st.tuples(*[figures] * width), max_size=20)),
+    pairs,
+    pairs,
+    st.lists(figures, max_size=20),
 )
 
 
@@ -56,8 +63,10 @@ def test_any_tool_can_read_it(written: Path) -> None:
     assert tuple(header) == COLUMNS
     assert window == ["window", "4.000000"]
     kinds = [row[0] for row in rows]
-    assert kinds == ["work"] * len(samples.work.done_s) + ["probe"] * len(samples.probe.due_s)
-    assert {len(row) for row in rows if row[0] == "work"} == {len(COLUMNS)}
+    assert kinds == ["work"] * len(samples.work.at_s) + ["probe"] * len(samples.probe.due_s)
+    assert {len(row) for row in rows if row[0] == "work"} == {len(COLUMNS) - 1}, (
+        "a closed loop has one latency"
+    )
 
 
 def test_a_file_that_is_there_is_replaced(written: Path) -> None:

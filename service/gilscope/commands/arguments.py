@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from gilscope.address import split_address
 from gilscope.errors import ParameterError, UsageError
 from gilscope.model import BackendName
 
@@ -42,6 +43,15 @@ def _as(kind: Callable[[str], T], text: str, what: str) -> T:
         return kind(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"takes {what}, not {text!r}") from None
+
+
+def address(text: str) -> str:
+    """Check ``HOST:PORT``."""
+    try:
+        split_address(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+    return text
 
 
 def backends(text: str) -> tuple[BackendName, ...]:

@@ -15,15 +15,26 @@ from gilscope.load.orders import Measured, Order, Tally
 from gilscope.load.samples import read_samples
 
 START_S = 30.0
+ASSEMBLE_S = 300.0
+"""How long workers on other machines may take to come."""
+
 SLACK_S = 30.0
 """How much later than planned the generator may answer before it counts as stuck."""
 
 
 class Generator:
-    """A load generator process, reused from trial to trial; users and connections are new each time."""
+    """A load generator process, reused from trial to trial; users and connections are new each time.
 
-    def __init__(self) -> None:
+    With several ``workers`` that many Locust workers share the load: processes of this machine or, where ``master``
+    (``HOST:PORT``) says where they find us, of any.
+    """
+
+    def __init__(self, workers: int = 1, master: str | None = None) -> None:
         self._child: Child | None = None
+        self._options = ([f"--workers={workers}"] if workers > 1 or master else []) + (
+            [f"--master={master}", f"--assemble-s={ASSEMBLE_S:g}"] if master else []
+        )
+        self._start_s = ASSEMBLE_S + START_S if master else START_S
 
     @contextlib.contextmanager
     def load(self, order: Order, on_window: Callable[[], None]) -> Iterator[Measured]:
@@ -52,14 +63,14 @@ class Generator:
         """Start the process without waiting for it."""
         if self._child is None or not self._child.alive():
             self.stop()
-            self._child = Child(module_command("gilscope.load.generator"), failure=LoadError)
+            self._child = Child(module_command("gilscope.load.generator", *self._options), failure=LoadError)
             self._greeted = False
 
     def _ready_child(self) -> Child:
         self.prepare()
         assert self._child is not None
         if not self._greeted:
-            self._child.receive(START_S)
+            self._child.receive(self._start_s)
             self._greeted = True
         return self._child
 

@@ -1,4 +1,4 @@
-"""Is the load generator itself the bottleneck? Pure.
+"""Is the load generator, or the machine, to blame for what a trial shows? Pure.
 
 The bounds are rules of thumb from measurements: above a third of what one core can drive, a generator's own
 queueing begins to pose as the service's latency.
@@ -14,6 +14,16 @@ MAX_CPU_SHARE = 0.70
 MAX_RUNQUEUE_SHARE = 0.05
 MIN_DISPATCH_LAG_MS = 2.0
 DISPATCH_LAG_OF_P50 = 0.10
+MAX_SHORTFALL = 0.02
+MAX_THROTTLED_SHARE = 0.01
+MAX_STEAL_SHARE = 0.05
+"""Other machines' work on the same host: more than this, and trials differ for reasons of their own."""
+
+MAX_LITTLE = 0.05
+MAX_GAP = 0.20
+MIN_GAP_MS = 2.0
+IDLE_LOOP = 0.50
+"""An event loop that is asleep for longer than this share of the time cannot be what requests waited for."""
 
 
 def judge_generator(generator: GeneratorLoad, p50_ms: float) -> Iterator[Caution]:
@@ -22,18 +32,75 @@ def judge_generator(generator: GeneratorLoad, p50_ms: float) -> Iterator[Caution
         yield Caution(
             "generator-busy",
             f"the load generator used {generator.cpu_share:.0%} of a core: its own queueing may pose as latency",
-            "fewer --users, or a heavier workload",
+            "--load-workers 2, fewer --users or a lower --rate, or a heavier workload",
         )
     if generator.runqueue_share > MAX_RUNQUEUE_SHARE:
         yield Caution(
             "generator-starved",
             f"the load generator waited {generator.runqueue_share:.0%} of the time for a core",
-            "a machine with more cores, or a smaller --pool-size",
+            "a machine with more cores, Locust on another machine (--load-master), or a smaller --pool-size",
         )
     floor_ms = max(MIN_DISPATCH_LAG_MS, DISPATCH_LAG_OF_P50 * p50_ms)
     if generator.dispatch_lag_p99_ms > floor_ms:
         yield Caution(
             "dispatch-lag",
-            f"pings left up to {generator.dispatch_lag_p99_ms:.1f} ms late (p99): finer differences cannot be seen",
-            "a machine with more cores, or fewer --users",
+            f"requests left up to {generator.dispatch_lag_p99_ms:.1f} ms late (p99): finer differences cannot be seen",
+            "a machine with more cores, fewer --users or a lower --rate",
         )
+    if generator.shortfall > MAX_SHORTFALL:
+        yield Caution(
+            "shortfall",
+            f"the load generator missed {generator.shortfall:.0%} of the {generator.due:,} requests that were due",
+            "a lower --rate, or --load-workers 2",
+        )
+    if generator.throttled_share > MAX_THROTTLED_SHARE:
+        yield Caution(
+            "throttled",
+            f"a CPU quota held this machine's processes {generator.throttled_share:.0%} of the time",
+            "no CPU quota on this container: pin it to cores (cpuset) instead",
+        )
+
+
+def judge_machine(steal_share: float) -> Iterator[Caution]:
+    """Yield a caution where a hypervisor took too much of the machine; ``steal_share`` is of all its CPU time."""
+    if steal_share > MAX_STEAL_SHARE:
+        yield Caution(
+            "steal",
+            f"the hypervisor gave {steal_share:.0%} of this machine's CPU time to others",
+            "a quieter machine, or more --blocks",
+        )
+
+
+def judge_flight(
+    in_flight: float, throughput_rps: float, mean_ms: float, window_s: float
+) -> Iterator[Caution]:
+    """Yield a caution where Little's law does not hold: requests in flight = throughput x latency.
+
+    ``mean_ms`` is the mean latency from send. What the window's ends cut off may amount to one latency in its length.
+    (Little 1961; of a closed loop, the users are what is in flight.)
+    """
+    expected = throughput_rps * mean_ms / 1e3
+    allowed = MAX_LITTLE + mean_ms / 1e3 / window_s
+    if in_flight > 0 and abs(expected / in_flight - 1) > allowed:
+        yield Caution(
+            "littles-law",
+            f"{in_flight:.1f} requests were in flight, but throughput x latency is {expected:.1f}: the load generator "
+            "held requests up, or the load was not steady",
+            "--load-workers 2 or a longer --warm-up and --duration",
+        )
+
+
+def judge_gap(client_ms: float, server_ms: float, idle_share: float | None) -> Iterator[Caution]:
+    """Yield a caution where requests took longer than the service says, though its event loop had nothing to do.
+
+    Both figures are medians; ``idle_share`` is the share of the time for which the loop was asleep (None: not known).
+    """
+    gap_ms = client_ms - server_ms
+    if idle_share is None or idle_share < IDLE_LOOP or gap_ms < MIN_GAP_MS or gap_ms < MAX_GAP * client_ms:
+        return
+    yield Caution(
+        "client-slow",
+        f"half of the requests took {client_ms:.1f} ms, of which the service knows {server_ms:.1f}, while its event "
+        f"loop was asleep {idle_share:.0%} of the time: the load generator or the network took the rest",
+        "--load-workers 2, a lower load, or a machine with more cores",
+    )

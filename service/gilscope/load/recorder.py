@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gilscope.model import ProbeSamples, Samples, WorkSamples
-from gilscope.quantiles import quantile
+from gilscope.load.stream import Stream
+from gilscope.model import ProbeSamples, Samples, Unanswered, WorkSamples
 
 STAGES = ("queue", "run", "cpu", "suspended", "return", "total")
 MAX_ERROR_TEXT = 20_000
@@ -25,93 +26,85 @@ def parse_server_timing(header: str) -> tuple[float, ...]:
 
 
 def _columns() -> list[array[float]]:
-    return [array("d") for _ in range(2 + len(STAGES))]
+    return [array("d") for _ in range(3 + len(STAGES))]
 
 
 @dataclass(slots=True)
 class Recorder:
     """Collects work answers, errors and pings until it is closed; then :meth:`samples` cuts out the window.
 
-    A work request belongs to the window in which it finished, a ping to the one in which it was due: what
-    was due in a stall must not get lost because its answer came late.
+    A closed loop's work request belongs to the window in which it finished; an open loop's, and a ping, to the one in
+    which it was due: what was due in a stall must not get lost because its answer came late.
     """
 
     closed: bool = False
     first_error: str | None = None
+    pings: Stream = field(default_factory=Stream)
+    arrivals: Stream = field(default_factory=Stream)
     _work: list[array[float]] = field(default_factory=_columns)
     _error_times: array[float] = field(default_factory=lambda: array("d"))
-    _due: array[float] = field(default_factory=lambda: array("d"))
-    _lag: array[float] = field(default_factory=lambda: array("d"))
     _answered_due: array[float] = field(default_factory=lambda: array("d"))
     _answered_ms: array[float] = field(default_factory=lambda: array("d"))
 
-    def work(self, done_s: float, latency_ms: float, server_timing: str) -> None:
-        """Record a successful work request."""
+    def work(self, done_s: float, latency_ms: float, server_timing: str, due_s: float | None = None) -> None:
+        """Record a successful work request, ``latency_ms`` from its send; ``due_s`` is when an open loop wanted it sent."""
         if self.closed:
             return
-        values = (done_s, latency_ms, *parse_server_timing(server_timing))
+        at_s, response_ms = done_s, latency_ms
+        if due_s is not None:
+            self.arrivals.ended(due_s, done_s)
+            at_s, response_ms = due_s, (done_s - due_s) * 1e3
+        values = (at_s, response_ms, *parse_server_timing(server_timing), latency_ms)
         for column, value in zip(self._work, values, strict=True):
             column.append(value)
 
-    def error(self, done_s: float, text: str) -> None:
+    def error(self, done_s: float, text: str, due_s: float | None = None) -> None:
         """Record a failed work request; the first text is kept."""
         if self.closed:
             return
-        self._error_times.append(done_s)
+        if due_s is not None:
+            self.arrivals.ended(due_s, done_s)
+        self._error_times.append(done_s if due_s is None else due_s)
         if self.first_error is None:
             self.first_error = text[:MAX_ERROR_TEXT]
-
-    def dispatched(self, due_s: float, sent_s: float) -> None:
-        """Record that a ping that was due has been sent."""
-        if not self.closed:
-            self._due.append(due_s)
-            self._lag.append(sent_s - due_s)
 
     def answered(self, due_s: float, done_s: float) -> None:
         """Record that a ping was answered."""
         if not self.closed:
+            self.pings.ended(due_s, done_s)
             self._answered_due.append(due_s)
             self._answered_ms.append((done_s - due_s) * 1e3)
-
-    def probes_due(self, start_s: float, end_s: float) -> int:
-        """How many pings were due from ``start_s`` up to ``end_s``."""
-        return sum(start_s <= due < end_s for due in self._due)
 
     def probes_answered(self, start_s: float, end_s: float) -> int:
         """How many of the pings due from ``start_s`` up to ``end_s`` have been answered."""
         return sum(start_s <= due < end_s for due in self._answered_due)
 
-    def settled(self, start_s: float, end_s: float) -> bool:
-        """Whether every ping due from ``start_s`` up to ``end_s`` has been sent and answered.
-
-        Pings are sent in the order in which they are due: once one due later has been sent, all have been.
-        """
-        all_sent = bool(self._due) and self._due[-1] >= end_s
-        return all_sent and self.probes_answered(start_s, end_s) == self.probes_due(start_s, end_s)
+    def settled(self, start_s: float, end_s: float, *, pings: bool = True, work: bool = False) -> bool:
+        """Whether everything due from ``start_s`` up to ``end_s`` has been sent and has ended, of the streams that run."""
+        streams = [*([self.pings] if pings else ()), *([self.arrivals] if work else ())]
+        return all(stream.settled(start_s, end_s) for stream in streams)
 
     def errors(self, start_s: float, end_s: float) -> int:
         """How many work requests failed from ``start_s`` up to ``end_s``."""
         return sum(start_s <= at < end_s for at in self._error_times)
 
-    def dispatch_lag_p99_ms(self, start_s: float, end_s: float) -> float:
-        """How late the generator sent its pings, p99 in ms: the resolution floor of its figures (0: none sent)."""
-        lags = sorted(lag for due, lag in zip(self._due, self._lag, strict=True) if start_s <= due < end_s)
-        return quantile(lags, 0.99) * 1e3 if lags else 0.0
+    def lags(self, start_s: float, end_s: float) -> list[float]:
+        """Return, in ascending order, how many seconds late everything due from ``start_s`` up to ``end_s`` was sent."""
+        return sorted([*self.pings.lags(start_s, end_s), *self.arrivals.lags(start_s, end_s)])
 
-    def samples(self, start_s: float, end_s: float) -> Samples:
-        """Return what belongs to the window from ``start_s`` up to ``end_s``, times counted from its start."""
-        inside = [index for index, done in enumerate(self._work[0]) if start_s <= done < end_s]
-        done_s, *others = ([column[index] for index in inside] for column in self._work)
-        latency_ms, queue_ms, run_ms, cpu_ms, suspended_ms, return_ms, total_ms = others
-        pings = [
-            (due - start_s, latency)
-            for due, latency in zip(self._answered_due, self._answered_ms, strict=True)
-            if start_s <= due < end_s
-        ]
+    def samples(self, start_s: float, end_s: float, now_s: float, *, work: bool = False) -> Samples:
+        """Return what belongs to the window from ``start_s`` up to ``end_s``, times counted from its start.
+
+        ``work`` says that the work came in an open loop. What is still under way at ``now_s`` counts for as long as it
+        has been waited for.
+        """
+        inside = [index for index, at in enumerate(self._work[0]) if start_s <= at < end_s]
+        at_s, latency_ms, *stages, service_ms = ([column[index] for index in inside] for column in self._work)
+        queue_ms, run_ms, cpu_ms, suspended_ms, return_ms, total_ms = stages
         return Samples(
             window_s=end_s - start_s,
             work=WorkSamples(
-                [done - start_s for done in done_s],
+                [at - start_s for at in at_s],
                 latency_ms,
                 queue_ms,
                 run_ms,
@@ -119,6 +112,33 @@ class Recorder:
                 suspended_ms,
                 return_ms,
                 total_ms,
+                service_ms if work else (),
             ),
-            probe=ProbeSamples([due for due, _ in pings], [latency for _, latency in pings]),
+            probe=self._probe(start_s, end_s, now_s),
+            unanswered=_unanswered(self.arrivals.waiting(start_s, end_s), start_s, now_s),
+            carried_s=tuple(done - start_s for done in self._carried(start_s, end_s)) if work else (),
         )
+
+    def _probe(self, start_s: float, end_s: float, now_s: float) -> ProbeSamples:
+        pings = [
+            (due - start_s, latency)
+            for due, latency in zip(self._answered_due, self._answered_ms, strict=True)
+            if start_s <= due < end_s
+        ]
+        lost = _unanswered(self.pings.waiting(start_s, end_s), start_s, now_s)
+        return ProbeSamples(
+            [*(due for due, _ in pings), *lost.due_s], [*(latency for _, latency in pings), *lost.waited_ms]
+        )
+
+    def _carried(self, start_s: float, end_s: float) -> list[float]:
+        """When work that was due before the window was answered within it."""
+        done = [
+            due + latency / 1e3
+            for due, latency in zip(self._work[0], self._work[1], strict=True)
+            if due < start_s
+        ]
+        return [at for at in done if start_s <= at < end_s]
+
+
+def _unanswered(due: Sequence[float], start_s: float, now_s: float) -> Unanswered:
+    return Unanswered(tuple(at - start_s for at in due), tuple((now_s - at) * 1e3 for at in due))

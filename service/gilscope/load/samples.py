@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from gilscope.errors import RunFileError
-from gilscope.model import ProbeSamples, Samples, WorkSamples
+from gilscope.model import ProbeSamples, Samples, Unanswered, WorkSamples
 
 _DAMAGE = (OSError, EOFError, ValueError, LookupError, StopIteration, TypeError, zlib.error, csv.Error)
 """What reading a missing, truncated or altered file may raise."""
@@ -24,14 +24,18 @@ COLUMNS = (
     "suspended_ms",
     "return_ms",
     "total_ms",
+    "service_ms",
 )
 _WINDOW = "window"
+_KINDS = (_WINDOW, "work", "probe", "unanswered", "carried")
 
 
 def write_samples(path: Path, samples: Samples) -> None:
-    """Write ``samples``: first the window's length, then a row per work request (at its end) and per ping (at its due time).
+    """Write ``samples``: first the window's length, then a row per work request and per ping.
 
-    The file appears whole or not at all.
+    Work of a closed loop has no ``service_ms``. Of an open loop there is also a row per request that was never answered
+    (``unanswered``: when it was due, how long it was waited for), and per answer to one that was due before the window
+    (``carried``: when the answer came). The file appears whole or not at all.
     """
     unfinished = path.with_name(path.name + ".tmp")
     try:
@@ -48,7 +52,7 @@ def _write_rows(file: TextIO, samples: Samples) -> None:
     writer.writerow((_WINDOW, f"{samples.window_s:.6f}"))
     work = samples.work
     columns = (
-        work.done_s,
+        work.at_s,
         work.latency_ms,
         work.queue_ms,
         work.run_ms,
@@ -56,10 +60,14 @@ def _write_rows(file: TextIO, samples: Samples) -> None:
         work.suspended_ms,
         work.return_ms,
         work.total_ms,
+        *((work.service_ms,) if work.service_ms else ()),
     )
     writer.writerows(("work", *(f"{value:.6f}" for value in row)) for row in zip(*columns, strict=True))
     pings = zip(samples.probe.due_s, samples.probe.latency_ms, strict=True)
     writer.writerows(("probe", f"{due:.6f}", f"{latency:.6f}") for due, latency in pings)
+    lost = zip(samples.unanswered.due_s, samples.unanswered.waited_ms, strict=True)
+    writer.writerows(("unanswered", f"{due:.6f}", f"{waited:.6f}") for due, waited in lost)
+    writer.writerows(("carried", f"{done:.6f}") for done in samples.carried_s)
 
 
 def read_samples(path: Path) -> Samples:
@@ -71,13 +79,15 @@ def read_samples(path: Path) -> Samples:
     try:
         with gzip.open(path, "rt", newline="") as file:
             rows = list(csv.reader(file))[1:]
-        window_s = next(float(row[1]) for row in rows if row[0] == _WINDOW)
-        work = [[float(value) for value in row[1:]] for row in rows if row[0] == "work"]
-        probe = [[float(value) for value in row[1:]] for row in rows if row[0] == "probe"]
+        found: dict[str, list[list[float]]] = {kind: [] for kind in _KINDS}
+        for kind, *values in rows:
+            found[kind].append([float(value) for value in values])
         return Samples(
-            window_s,
-            WorkSamples(*_transpose(work, len(COLUMNS) - 1)),
-            ProbeSamples(*_transpose(probe, 2)),
+            found[_WINDOW][0][0],
+            WorkSamples(*_transpose(found["work"], len(COLUMNS) - 2)),
+            ProbeSamples(*_transpose(found["probe"], 2)),
+            Unanswered(*map(tuple, _transpose(found["unanswered"], 2))),
+            tuple(done for (done,) in found["carried"]),
         )
     except _DAMAGE as problem:
         raise RunFileError(f"cannot read the samples in {path}: {problem}") from problem

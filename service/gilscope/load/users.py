@@ -1,4 +1,4 @@
-"""Locust users: the work, in a closed loop, and the probe, in an open one.
+"""Locust users: the work, in a closed or an open loop, and the probe, always in an open one.
 
 Import locust before anything that imports ``ssl``, because gevent patches it; so nothing else of gilscope
 that touches sockets is imported here, and this module never in the service's process.
@@ -6,21 +6,26 @@ that touches sockets is imported here, and this module never in the service's pr
 
 from __future__ import annotations
 
+import resource
 import time
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Protocol
 from urllib.parse import quote
 
 import gevent
 from gevent.pool import Pool
 from locust import FastHttpUser, constant, task
 
-from gilscope.load.arrivals import poisson
+from gilscope.load.arrivals import share_of
+from gilscope.model import Arrivals
 
 WORK = "work"
 PROBE = "/ping"
 PROBE_RATE = 50.0
 """Pings per second where nothing else was asked for."""
+
+MAX_IN_FLIGHT = 1_000
+"""Requests of one open loop that may be under way at once; what is due beyond that is dropped, and counted."""
 
 MAX_PROBES_IN_FLIGHT = 5_000
 REQUEST_LIMIT_S = 60.0
@@ -31,6 +36,26 @@ def work_path(workload: str, backend: str, query: str = "") -> str:
     return f"/work/{quote(workload)}/{backend}" + (f"?{query}" if query else "")
 
 
+def allow_connections(wanted: int) -> None:
+    """Raise the limit of open files as far as this process may, up to ``wanted``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+class Books(Protocol):
+    """Told of what an open loop does; times are of ``time.monotonic``, in seconds."""
+
+    def sent(self, due_s: float, sent_s: float) -> None:
+        """A request that was due has been sent."""
+        ...
+
+    def dropped(self, due_s: float) -> None:
+        """A request that was due has not been sent."""
+        ...
+
+
 class WorkUser(FastHttpUser):
     """One user of the work endpoint: sends, waits for the answer, sends again."""
 
@@ -38,51 +63,100 @@ class WorkUser(FastHttpUser):
     wait_time = constant(0)
     network_timeout = connection_timeout = REQUEST_LIMIT_S
 
-    def path(self) -> str:
-        """Return what to request: the workload and backend of the command line or of the web page."""
-        chosen = self.environment.parsed_options
-        return work_path(chosen.own_workload or chosen.workload, chosen.backend, chosen.query)
-
     @task
     def work(self) -> None:
         """Request the work once."""
-        self.client.get(self.path(), name=WORK)
+        self.client.get(chosen_path(self), name=WORK)
 
 
-class ProbeUser(FastHttpUser):
-    """Pings at times that do not depend on the answers, each timed from when it was due.
+def chosen_path(user: FastHttpUser) -> str:
+    """Return what to request: the workload and backend of the command line or of the web page."""
+    chosen = user.environment.parsed_options
+    assert chosen is not None
+    return work_path(chosen.own_workload or chosen.workload, chosen.backend, chosen.query)
 
-    A closed loop would wait out every stall and report the few pings that it sent outside of one
+
+class OpenLoopUser(FastHttpUser):
+    """Sends requests at times that do not depend on the answers; each is to be timed from when it was due.
+
+    A closed loop would wait out every stall and report the few requests that it sent outside of one
     (coordinated omission: Tene, "How NOT to Measure Latency").
     """
 
     abstract = True
-    fixed_count = 1
-    concurrency = MAX_PROBES_IN_FLIGHT
+    concurrency = MAX_IN_FLIGHT
     network_timeout = connection_timeout = REQUEST_LIMIT_S
-    rate: ClassVar[float] = PROBE_RATE
-    seed: ClassVar[int] = 0
-    on_dispatch: ClassVar[Callable[[float, float], None]] = staticmethod(lambda _due, _sent: None)
-    """Told of each ping: when it was due and when it was sent, both of ``time.monotonic``."""
+    books: ClassVar[Books | None] = None
+
+    def due_times(self) -> Iterator[float]:
+        """Return when requests are due, in seconds from the start."""
+        raise NotImplementedError
+
+    def send(self, due: float) -> None:
+        """Send the request that was due then, and wait for its answer."""
+        raise NotImplementedError
 
     def on_start(self) -> None:
-        """Prepare for as many pings in flight as the connections allow."""
-        self._in_flight = Pool(MAX_PROBES_IN_FLIGHT)
+        """Prepare for as many requests in flight as there are connections."""
+        allow_connections(self.concurrency + 500)
+        self._in_flight = Pool(self.concurrency)
 
     def on_stop(self) -> None:
-        """Give up the pings that are still in flight."""
+        """Give up what is still in flight."""
         self._in_flight.kill()
 
     @task
-    def probe(self) -> None:
-        """Ping for ever."""
-        begin = time.monotonic()
-        for due_s in poisson(self.rate, self.seed):
+    def dispatch(self) -> None:
+        """Send for ever."""
+        books, begin = type(self).books, time.monotonic()
+        for due_s in self.due_times():
             due = begin + due_s
             gevent.sleep(max(0.0, due - time.monotonic()))
-            type(self).on_dispatch(due, time.monotonic())
-            self._in_flight.spawn(self._ping, due)
+            if self._in_flight.full():
+                if books is not None:
+                    books.dropped(due)
+                continue
+            if books is not None:
+                books.sent(due, time.monotonic())
+            self._in_flight.spawn(self.send, due)
 
-    def _ping(self, due: float) -> None:
-        with self.client.get(PROBE, name=PROBE, catch_response=True, context={"due": due}) as response:
+
+class ArrivalsUser(OpenLoopUser):
+    """Requests the work at a rate, whatever becomes of it: one of ``parts`` equal streams."""
+
+    abstract = True
+    fixed_count = 1
+    rate: ClassVar[float] = 0.0
+    arrivals: ClassVar[Arrivals] = Arrivals.POISSON
+    seed: ClassVar[int] = 0
+    part: ClassVar[int] = 0
+    parts: ClassVar[int] = 1
+
+    def due_times(self) -> Iterator[float]:
+        """Return this stream's due times."""
+        # The probe has the seed itself.
+        return share_of(self.arrivals, self.rate, self.seed + 1, self.part, self.parts)
+
+    def send(self, due: float) -> None:
+        """Request the work once."""
+        self.client.get(chosen_path(self), name=WORK, context={"due": due})
+
+
+class ProbeUser(OpenLoopUser):
+    """Pings at random moments."""
+
+    abstract = True
+    fixed_count = 1
+    concurrency = MAX_PROBES_IN_FLIGHT
+    rate: ClassVar[float] = PROBE_RATE
+    seed: ClassVar[int] = 0
+
+    def due_times(self) -> Iterator[float]:
+        """Return when pings are due."""
+        return share_of(Arrivals.POISSON, self.rate, self.seed)
+
+    def send(self, due: float) -> None:
+        """Ping once; Locust's own figure counts from when it was due, too."""
+        context: dict[str, Any] = {"due": due}
+        with self.client.get(PROBE, name=PROBE, catch_response=True, context=context) as response:
             response.request_meta["response_time"] = (time.monotonic() - due) * 1e3

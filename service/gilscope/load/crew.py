@@ -1,0 +1,123 @@
+"""Several Locust workers as one: the master's side. They run here or on other machines, and speak Locust's own protocol.
+
+The master does not dispatch users: each worker is told which part of the order is its own, and answers with every raw
+sample of its window. Messages: ``gilscope-begin`` (an order and a part), ``gilscope-measure``, ``gilscope-end``; each is
+answered by ``gilscope-answer`` with ``done`` or with an ``error``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import cattrs
+import gevent
+from locust.env import Environment
+
+from gilscope import __version__
+from gilscope.child import module_command
+from gilscope.load.merging import merge
+from gilscope.load.orders import Measured, Order
+from gilscope.load.session import Part
+
+if TYPE_CHECKING:
+    from locust.rpc import Message
+    from locust.runners import MasterRunner
+
+BEGIN, MEASURE, END, ANSWER = "gilscope-begin", "gilscope-measure", "gilscope-end", "gilscope-answer"
+ANSWER_S = 20.0
+_POLL_S = 0.01
+
+
+class CrewError(Exception):
+    """The workers did not come, or one of them failed."""
+
+
+class Crew:
+    """A Locust master with its workers. ``spawn`` starts them here; else they come from elsewhere."""
+
+    def __init__(self, host: str, port: int, workers: int, *, spawn: bool) -> None:
+        self._environment = Environment(user_classes=[])
+        self._runner: MasterRunner = self._environment.create_master_runner(host, port)
+        self._runner.register_message(ANSWER, self._on_answer)
+        self._workers = workers
+        self._answers: dict[str, dict[str, Any]] = {}
+        self.port = int(self._runner.server.port)
+        command = module_command("gilscope.load.worker", "--lifeline", f"{host}:{self.port}")
+        self._children = [
+            subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(workers if spawn else 0)
+        ]
+
+    def assemble(self, limit_s: float) -> None:
+        """Wait until all workers are there.
+
+        Raises:
+            CrewError: they did not come in time, or one of them has ended.
+        """
+        deadline = time.monotonic() + limit_s
+        while len(self._runner.clients.ready) < self._workers:
+            self._require_children()
+            if time.monotonic() > deadline:
+                there = len(self._runner.clients.ready)
+                raise CrewError(f"{there} of {self._workers} Locust workers came within {limit_s:g} s")
+            gevent.sleep(_POLL_S)
+
+    def begin(self, order: Order) -> None:
+        """Have every worker start its part of the load."""
+        self._members = sorted(client.id for client in self._runner.clients.ready)[: self._workers]
+        self._tell(
+            BEGIN,
+            [
+                {"version": __version__, "order": asdict(order), "part": asdict(Part(number, self._workers))}
+                for number in range(self._workers)
+            ],
+        )
+        self._collect(ANSWER_S)
+
+    def measure(self, order: Order) -> Measured:
+        """Have every worker measure one window, and put together what they found."""
+        self._tell(MEASURE, [{}] * self._workers)
+        answers = self._collect(order.seconds + order.drain_s + ANSWER_S)
+        return merge([cattrs.structure(answer["measured"], Measured) for answer in answers])
+
+    def end(self) -> None:
+        """Have every worker stop its users."""
+        self._tell(END, [{}] * self._workers)
+        self._collect(ANSWER_S)
+
+    def dismiss(self) -> None:
+        """End the workers that were started here, and leave the others to their master's next one."""
+        self._runner.quit()
+        for child in self._children:
+            assert child.stdin is not None
+            child.stdin.close()
+
+    def _tell(self, what: str, messages: list[dict[str, Any]]) -> None:
+        self._answers = {}
+        for member, data in zip(self._members, messages, strict=True):
+            self._runner.send_message(what, data, client_id=member)
+
+    def _on_answer(self, environment: Environment, msg: Message) -> None:  # noqa: ARG002  Locust's names
+        self._answers[msg.node_id] = msg.data
+
+    def _collect(self, limit_s: float) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + limit_s
+        while not all(member in self._answers for member in self._members):
+            self._require_children()
+            silent = [member for member in self._members if member not in self._answers]
+            lost = [member for member in silent if member in {one.id for one in self._runner.clients.missing}]
+            if lost or time.monotonic() > deadline:
+                raise CrewError(f"no answer from {', '.join(lost or silent)}: has that Locust worker ended?")
+            gevent.sleep(_POLL_S)
+        answers = [self._answers[member] for member in self._members]
+        for member, answer in zip(self._members, answers, strict=True):
+            if "error" in answer:
+                raise CrewError(f"the Locust worker {member} failed: {answer['error']}")
+        return answers
+
+    def _require_children(self) -> None:
+        for child in self._children:
+            if child.poll() is not None:
+                raise CrewError(f"a Locust worker ended with exit code {child.returncode}")
