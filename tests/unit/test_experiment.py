@@ -76,6 +76,7 @@ PLAN = Plan(
     python=sys.executable,
     given={"n": "7"},
     app_dir="/srv/app",
+    lenient=True,  # The samples here are made up, and know nothing of the load.
 )
 SLOTS = list(schedule(PLAN))
 
@@ -135,6 +136,8 @@ class FakeRunner:
     crash: BaseException | None = None
     crash_at: int = 2
     fails: Sequence[int] = ()
+    spoils: Sequence[int] = ()
+    spoils_once: Sequence[int] = ()
     captures: Sequence[Capture] = ()
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -144,9 +147,16 @@ class FakeRunner:
         self.stopwatch.load_s += 3.0
         if slot.position in self.fails:
             return Outcome(failed_trial(slot, LOAD, "3.14.0", "the service died"))
-        stem = f"latency/{slot.position}.csv.gz"
+        stem = f"latency/{slot.position}-{slot.attempt}.csv.gz"
         write_samples(self.setting.folder.path / stem, SAMPLES)
-        trial = replace(failed_trial(slot, LOAD, "3.14.0", ""), requests=40, samples=stem, valid=True)
+        spoilt = slot.position in self.spoils or (slot.position in self.spoils_once and slot.attempt == 1)
+        trial = replace(
+            failed_trial(slot, LOAD, "3.14.0", ""),
+            requests=40,
+            samples=stem,
+            valid=not spoilt,
+            warnings=(Caution("steal", "others took it", "wait"),) if spoilt else (),
+        )
         return Outcome(trial, SAMPLES, tuple(self.captures) if slot.last else ())
 
 
@@ -203,7 +213,7 @@ def set_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetStage:
     def make(plan: Plan = PLAN, **conduct: object) -> Stage:
         folder = RunFolder.create(tmp_path / "run")
         diary, generator = Diary(folder), FakeGenerator()
-        monkeypatch.setattr(experiment, "Generator", lambda: generator)
+        monkeypatch.setattr(Setting, "generator", lambda _self: generator)
         monkeypatch.setattr(
             experiment,
             "TrialRunner",
@@ -288,7 +298,7 @@ def test_a_crash_loses_one_trial(set_stage: SetStage, crash: BaseException) -> N
         stage.experiment.conduct()
     found = stage.folder.read()
     assert [trial.block for trial in found.run.trials] == [0, 0]
-    assert set(found.samples) == {"latency/0.csv.gz", "latency/1.csv.gz"}
+    assert set(found.samples) == {"latency/0-1.csv.gz", "latency/1-1.csv.gz"}
     assert not found.run.complete
     assert found.run.verdicts == ()
     assert stage.experiment.evidence == found
@@ -320,6 +330,23 @@ def test_a_failed_trial_is_kept_and_the_run_goes_on(set_stage: SetStage) -> None
     assert run.trials[1].first_error == "the service died"
     assert [verdict.reason for verdict in run.verdicts] == ["2 of 4", "4 of 4"]
     assert run.complete
+
+
+def test_a_spoilt_trial_is_repeated_once_and_both_are_kept(set_stage: SetStage) -> None:
+    stage = set_stage(spoils=[1], spoils_once=[2])
+    stage.experiment.conduct()
+    trials = stage.run_on_disk().trials
+    assert [(trial.attempt, trial.valid) for trial in trials] == [
+        (1, True), (1, False), (2, False), (1, False), (2, True), *[(1, True)] * 5,
+    ]  # fmt: skip
+    assert len(stage.folder.read().samples) == 10
+    assert stage.diary.entries.count("begins 1") == stage.diary.entries.count("ends 2") == 2
+
+
+def test_a_trial_that_failed_is_not_repeated(set_stage: SetStage) -> None:
+    stage = set_stage(fails=[1])
+    stage.experiment.conduct()
+    assert [trial.attempt for trial in stage.run_on_disk().trials] == [1] * len(SLOTS)
 
 
 def test_captures_become_flames_on_disk(set_stage: SetStage) -> None:

@@ -24,9 +24,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gilscope import __version__
-from gilscope.commands.arguments import backends, number, pairs, whole
+from gilscope.commands.arguments import address, backends, number, pairs, whole
 from gilscope.errors import INTERRUPTED, UsageError
-from gilscope.model import BackendName, Caution, Classification, Evidence, Load, LoadKind, Plan, Run, Target
+from gilscope.model import (
+    Arrivals,
+    BackendName,
+    Caution,
+    Classification,
+    Evidence,
+    Load,
+    LoadKind,
+    Plan,
+    Run,
+    Target,
+)
 
 if TYPE_CHECKING:
     from gilscope.compare.experiment import Experiment
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
     from gilscope.compare.store import RunFolder
 
 PROBE_RATE = 50.0
+USERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--app-dir", metavar="DIR", help="put this folder on the service's import path")
     parser.add_argument("--backends", type=backends, metavar="A,B", help="default: all that this Python has")
-    parser.add_argument(
-        "--users",
-        type=whole(1, 10_000),
-        default=8,
-        metavar="N",
-        help="closed-loop users (default: %(default)s)",
-    )
+    _add_load_arguments(parser)
     parser.add_argument(
         "--duration",
         type=number(0.5, 3_600),
@@ -99,6 +105,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-profiles", action="store_true", help="take no flame graphs")
     parser.add_argument("--no-lens", action="store_true", help="do not measure GIL wait")
+    parser.add_argument(
+        "--lenient",
+        action="store_true",
+        help="let trials count that the load generator or the machine spoilt, and try none of them again",
+    )
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), metavar="N", help="fixes the order of the trials")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default: profiles/<time>-<name>)"
@@ -109,11 +120,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the verdicts as one JSON object")
 
 
+def _add_load_arguments(parser: argparse.ArgumentParser) -> None:
+    loop = parser.add_mutually_exclusive_group()
+    loop.add_argument(
+        "--users",
+        type=whole(1, 10_000),
+        metavar="N",
+        help=f"closed loop: so many users, each of whom waits for its answer (default: {USERS})",
+    )
+    loop.add_argument(
+        "--rate",
+        type=number(0.1, 100_000),
+        metavar="R",
+        help="open loop: R arrivals per second, whatever becomes of them; latency counts from when each was due",
+    )
+    parser.add_argument(
+        "--arrivals",
+        type=Arrivals,
+        choices=list(Arrivals),
+        default=Arrivals.POISSON,
+        help="when those of --rate are due (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--load-workers",
+        type=whole(1, 64),
+        metavar="N",
+        help="share the load among N Locust workers on this machine (default: one process)",
+    )
+    parser.add_argument(
+        "--load-master",
+        type=address,
+        metavar="HOST:PORT",
+        help="take Locust workers from other machines: they connect to this address of this machine",
+    )
+    parser.add_argument(
+        "--expect-workers", type=whole(1, 1_000), metavar="N", help="wait for N of them (default: 1)"
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     """Compare, print verdicts as they come, write the report."""
     from gilscope.compare.store import RunFolder, default_folder  # noqa: PLC0415
 
     begun = time.monotonic()
+    _check_load(options)
     checked = _check_targets(options)
     plan = _plan(options, checked)
     now = datetime.now(UTC)
@@ -125,6 +175,18 @@ def run(options: argparse.Namespace) -> int:
         return _compare(options, plan, start)
     finally:
         folder.discard_if_empty()
+
+
+def _check_load(options: argparse.Namespace) -> None:
+    if options.expect_workers and not options.load_master:
+        raise UsageError(
+            "--expect-workers counts workers of other machines", remedy="--load-master HOST:PORT as well"
+        )
+    if options.load_workers and options.load_master:
+        raise UsageError(
+            "--load-workers starts Locust here, --load-master waits for it from elsewhere",
+            remedy="one of the two",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +225,14 @@ def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         targets=tuple(item.target for item in checked),
         backends=options.backends or available(),
         load=Load(
-            kind=LoadKind.CLOSED,
-            users=options.users,
-            rate=None,
+            kind=LoadKind.CLOSED if options.rate is None else LoadKind.OPEN,
+            users=(options.users or USERS) if options.rate is None else None,
+            rate=options.rate,
             seconds=options.duration or preset.duration_s,
             warmup_seconds=preset.warmup_s if options.warm_up is None else options.warm_up,
             probe_rate=PROBE_RATE,
+            arrivals=options.arrivals,
+            workers=options.load_workers or options.expect_workers or 1,
         ),
         blocks=options.blocks or preset.blocks,
         seed=random.SystemRandom().randrange(2**32) if options.seed is None else options.seed,
@@ -178,6 +242,8 @@ def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         profile_seconds=0.0 if options.no_profiles else float(preset.profile_s),
         python=_shown(sys.executable),
         lens=not options.no_lens,
+        twins=True,
+        lenient=options.lenient,
     )
 
 
@@ -201,7 +267,7 @@ def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
         for caution in start.cautions:
             watcher.warns(caution)
         upstream_url = stack.enter_context(_upstream(plan))
-        setting = Setting(plan, sys.executable, upstream_url, start.folder)
+        setting = Setting(plan, sys.executable, upstream_url, start.folder, options.load_master)
         experiment = Experiment(
             Run(__version__, start.name, start.at.isoformat(timespec="seconds"), describe_machine(), plan),
             setting,

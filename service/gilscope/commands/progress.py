@@ -76,6 +76,8 @@ class BarWatcher(PlainWatcher):
     def ends(self, slot: Slot, trial: Trial) -> None:
         """Print the trial's figures and move the bar."""
         super().ends(slot, trial)
+        if slot.attempt > 1:
+            return
         self._progress.advance(self._task, planned_seconds(self._plan, slot))
 
 

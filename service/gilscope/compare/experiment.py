@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from gilscope.compare.figures import spoilt
 from gilscope.compare.plan import Slot, schedule
 from gilscope.compare.store import FLAMES_FOLDER, file_name
 from gilscope.compare.trial import Outcome, Setting, TrialRunner
@@ -14,7 +15,6 @@ from gilscope.compare.watching import Phase, Watcher
 from gilscope.errors import GilscopeError
 from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
-from gilscope.load.control import Generator
 from gilscope.model import (
     Caution,
     Classification,
@@ -61,7 +61,7 @@ class Experiment:
         Raises:
             RunFileError: something could not be saved.
         """
-        generator, lens = Generator(), Lens()
+        generator, lens = self._setting.generator(), Lens()
         wanted = lens if self._setting.plan.lens else None
         runner = TrialRunner(self._setting, generator, wanted, self._watcher.enters)
         with ExitStack() as stack:
@@ -72,13 +72,19 @@ class Experiment:
             for before, slot, following in zip(previous, slots, [*slots[1:], None], strict=True):
                 if before is None or before.target != slot.target:
                     self._classify(slot)
-                self._watcher.begins(slot)
-                outcome = runner.run(slot)
-                self._keep(slot, outcome, runner)
-                self._watcher.ends(slot, outcome.trial)
+                if self._try(slot, runner):
+                    self._try(replace(slot, attempt=2), runner)
                 if following is None or following.target != slot.target:
                     self._conclude(slot.target)
         self._save(complete=True)
+
+    def _try(self, slot: Slot, runner: TrialRunner) -> bool:
+        """Run one trial and save it; return whether the generator or the machine spoilt it."""
+        self._watcher.begins(slot)
+        outcome = runner.run(slot)
+        self._keep(slot, outcome, runner)
+        self._watcher.ends(slot, outcome.trial)
+        return spoilt(outcome.trial)
 
     def _classify(self, slot: Slot) -> None:
         """Find out what a function does to the GIL before it is tried; where that fails, the trials do not."""

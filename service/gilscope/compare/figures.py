@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, median
 
 from gilscope.compare.metering import Usage
 from gilscope.compare.plan import Slot
+from gilscope.histogram import Histogram
 from gilscope.lens.readings import Window
-from gilscope.load.judging import judge_generator
+from gilscope.load.judging import judge_flight, judge_gap, judge_generator, judge_machine
 from gilscope.load.orders import Measured
 from gilscope.model import (
     Anatomy,
     Caution,
     GilWaitShare,
     Load,
+    Plan,
+    Samples,
     StateSeconds,
     ThreadRole,
     Trial,
@@ -28,8 +31,8 @@ MAX_ERROR_SHARE = 0.05
 
 FEW_REQUESTS = 30
 
-MAX_STEAL_SHARE = 0.05
-"""Other machines' work on the same host: more than this, and trials differ for reasons of their own."""
+OVERLOADED = 0.05
+"""An open loop of which fewer answers than this share came in while as many requests were due is no steady state."""
 
 
 def anatomy_of(work: WorkSamples, inside: StateSeconds | None, failures: int = 0) -> Anatomy | None:
@@ -42,7 +45,7 @@ def anatomy_of(work: WorkSamples, inside: StateSeconds | None, failures: int = 0
         return None
     queue, run, back = fmean(work.queue_ms), fmean(work.run_ms), fmean(work.return_ms)
     stamped = Anatomy(
-        outside=fmean(work.latency_ms) - queue - run - back,
+        outside=fmean(work.from_send_ms) - queue - run - back,
         queue=queue,
         run=run,
         cpu=fmean(work.cpu_ms),
@@ -78,7 +81,7 @@ def gil_wait_share(window: Window) -> GilWaitShare | None:
 
 def trial_of(
     slot: Slot,
-    load: Load,
+    plan: Plan,
     measured: Measured,
     usage: Usage,
     window: Window | None,
@@ -86,36 +89,71 @@ def trial_of(
     python: str,
     samples: str,
 ) -> Trial:
-    """Put a trial together from what was measured; ``window`` is what the lens saw of it."""
-    work = measured.samples.work
-    latency = summarize_latency(work.latency_ms)
-    invalid = list(_disqualifications(len(work.done_s), measured.tally.errors))
-    cautions = [*_cautions(measured, latency.p50 if latency else 0.0), *_stolen(usage.steal_share)]
+    """Put a trial together from what was measured; ``window`` is what the lens saw of it.
+
+    A lenient plan counts it even if the generator or the machine spoilt it.
+    """
+    samples_, tally = measured.samples, measured.tally
+    work = samples_.work
+    latency = summarize_latency(samples_.latencies_ms)
+    throughput_rps = len(samples_.done_s) / samples_.window_s
+    invalid = list(_disqualifications(len(work.at_s), tally.errors))
+    guilt = list(_guilt(plan.load, measured, usage.steal_share, window, throughput_rps))
     return Trial(
         workload=slot.target.workload,
         backend=slot.backend,
         block=slot.block,
         python=python,
-        load=load,
-        requests=len(work.done_s),
-        errors=measured.tally.errors,
-        throughput_rps=len(work.done_s) / measured.samples.window_s,
+        load=plan.load,
+        requests=len(work.at_s),
+        errors=tally.errors,
+        throughput_rps=throughput_rps,
         latency_ms=latency,
-        probe_latency_ms=summarize_probe(measured.samples.probe.latency_ms),
-        anatomy_ms=anatomy_of(work, window.inside() if window else None, measured.tally.errors),
+        probe_latency_ms=summarize_probe(samples_.probe.latency_ms),
+        anatomy_ms=anatomy_of(work, window.inside() if window else None, tally.errors),
         gil_wait_share=gil_wait_share(window) if window else None,
         cpu_cores=usage.cpu_cores,
         memory_mb=usage.memory_mb,
-        probes_due=measured.tally.probes_due,
-        probes_answered=measured.tally.probes_answered,
-        generator=measured.tally.generator,
+        probes_due=tally.probes_due,
+        probes_answered=tally.probes_answered,
+        generator=tally.generator,
         samples=samples,
-        first_error=measured.tally.first_error,
-        warnings=(*invalid, *cautions),
-        valid=not invalid,
+        first_error=tally.first_error,
+        warnings=(*invalid, *guilt, *_cautions(measured)),
+        valid=not invalid and (plan.lenient or not guilt),
         steal_share=usage.steal_share,
         lens=window.reading() if window else None,
+        service_latency_ms=summarize_latency(work.service_ms),
+        offered=tally.offered,
+        dropped=tally.dropped,
+        unanswered=len(samples_.unanswered.due_s),
+        in_flight=tally.in_flight,
+        attempt=slot.attempt,
+        twin=slot.twin,
+        histograms=_histograms(samples_),
     )
+
+
+def _histograms(samples: Samples) -> dict[str, str]:
+    """Write the latencies as HdrHistogram does, those that there are."""
+    columns = {
+        "latency": samples.latencies_ms,
+        "service": samples.work.service_ms,
+        "probe": samples.probe.latency_ms,
+    }
+    written = {}
+    for name, latencies_ms in columns.items():
+        if latencies_ms:
+            histogram = Histogram()
+            histogram.record_many(latencies_ms)
+            written[name] = histogram.encode()
+    return written
+
+
+def spoilt(trial: Trial) -> bool:
+    """Whether the generator or the machine spoilt a trial, and nothing else did: another attempt may be better."""
+    codes = {caution.code for caution in trial.warnings}
+    return not trial.valid and not codes & {"no-requests", "errors", "trial-failed"}
 
 
 def failed_trial(slot: Slot, load: Load, python: str, problem: str) -> Trial:
@@ -143,6 +181,8 @@ def failed_trial(slot: Slot, load: Load, python: str, problem: str) -> Trial:
         first_error=problem,
         warnings=(caution,),
         valid=False,
+        attempt=slot.attempt,
+        twin=slot.twin,
     )
 
 
@@ -159,29 +199,60 @@ def _disqualifications(requests: int, errors: int) -> Iterator[Caution]:
         )
 
 
-def _cautions(measured: Measured, p50_ms: float) -> Sequence[Caution]:
-    cautions = list(judge_generator(measured.tally.generator, p50_ms))
-    requests = len(measured.samples.work.done_s)
+def _guilt(
+    load: Load, measured: Measured, steal_share: float, window: Window | None, throughput_rps: float
+) -> Iterator[Caution]:
+    """Yield the signs that the generator or the machine, and not the service, made these figures."""
+    samples, tally = measured.samples, measured.tally
+    from_send_ms = samples.work.from_send_ms
+    if not from_send_ms:
+        yield from judge_machine(steal_share)
+        return
+    client_ms, server_ms = median(from_send_ms), median(samples.work.total_ms)
+    yield from judge_generator(tally.generator, client_ms)
+    yield from judge_machine(steal_share)
+    yield from judge_gap(client_ms, server_ms, _idle_share(window))
+    in_flight = load.users if load.users is not None else tally.in_flight
+    # Failed requests are in flight as well, and an overloaded open loop never comes to rest: there it says nothing.
+    if in_flight and not tally.errors and not _overloaded(measured, throughput_rps):
+        yield from judge_flight(in_flight, throughput_rps, fmean(from_send_ms), samples.window_s)
+
+
+def _idle_share(window: Window | None) -> float | None:
+    loop = window.roles.get(ThreadRole.LOOP) if window else None
+    return loop.all.blocked_s / loop.all.wall_s if loop and loop.all.wall_s else None
+
+
+def _overloaded(measured: Measured, throughput_rps: float) -> bool:
+    """Whether an open loop's answers fall behind what was offered."""
+    offered = measured.tally.offered
+    return offered is not None and throughput_rps * measured.samples.window_s < (1 - OVERLOADED) * offered
+
+
+def _cautions(measured: Measured) -> Iterator[Caution]:
+    samples, tally = measured.samples, measured.tally
+    requests = len(samples.work.at_s)
     if 0 < requests < FEW_REQUESTS:
-        cautions.append(
-            Caution("few-requests", f"only {requests} requests fit into the window", "a longer --duration")
-        )
-    lost = measured.tally.probes_due - measured.tally.probes_answered
-    if lost:
-        cautions.append(
-            Caution(
-                "pings-unanswered",
-                f"{lost} of {measured.tally.probes_due} pings were never answered: /ping was worse than its figures say",
-                "a longer --duration",
-            )
-        )
-    return cautions
-
-
-def _stolen(share: float) -> Iterator[Caution]:
-    if share > MAX_STEAL_SHARE:
+        yield Caution("few-requests", f"only {requests} requests fit into the window", "a longer --duration")
+    if tally.dropped:
         yield Caution(
-            "steal",
-            f"the hypervisor gave {share:.0%} of this machine's CPU time to others",
-            "a quieter machine, or more --blocks",
+            "dropped",
+            f"{tally.dropped} of {tally.offered} requests that were due were not sent, because too many were in "
+            "flight: its latencies are lower bounds",
+            "a lower --rate: this backend does not keep up",
+        )
+    unanswered = len(samples.unanswered.due_s)
+    if unanswered:
+        yield Caution(
+            "unanswered",
+            f"{unanswered} of {tally.offered} requests that were due had no answer when they were given up: each "
+            "counts for as long as it was waited for",
+            "a lower --rate: this backend does not keep up",
+        )
+    lost = tally.probes_due - tally.probes_answered
+    if lost:
+        yield Caution(
+            "pings-unanswered",
+            f"{lost} of {tally.probes_due} pings were never answered: each counts for as long as it was waited for",
+            "a longer --duration",
         )

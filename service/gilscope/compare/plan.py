@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gilscope.model import BackendName, Plan, Target
+from gilscope.model import BASELINE, BackendName, Plan, Target
 
 TRIAL_OVERHEAD_S = 1.0
 """What starting and stopping a service takes, roughly; only for telling how long is left."""
@@ -14,13 +14,18 @@ TRIAL_OVERHEAD_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of one trial in a run. ``position`` counts from 0; ``last`` is the backend's last block."""
+    """The place of one trial in a run. ``position`` counts from 0; ``last`` is the backend's last block.
+
+    A ``twin`` is the second trial of one backend in a block; ``attempt`` is 2 where a first one was spoilt.
+    """
 
     target: Target
     backend: BackendName
     block: int
     position: int
     last: bool
+    twin: bool = False
+    attempt: int = 1
 
 
 def backends_of(plan: Plan, target: Target) -> tuple[BackendName, ...]:
@@ -28,18 +33,29 @@ def backends_of(plan: Plan, target: Target) -> tuple[BackendName, ...]:
     return tuple(name for name in plan.backends if name not in target.excluded)
 
 
+def twin_of(plan: Plan, target: Target) -> BackendName | None:
+    """Return the backend that is tried twice in each block, the baseline where it can be; None without an A/A pair."""
+    names = backends_of(plan, target)
+    if not plan.twins or not names:
+        return None
+    return BASELINE if BASELINE in names else names[0]
+
+
 def schedule(plan: Plan) -> Iterator[Slot]:
-    """Yield every trial: workload by workload, in blocks, each block's backends in an order of its own.
+    """Yield every trial: workload by workload, in blocks, each block's backends (and twin) in an order of its own.
 
     The order depends on the plan alone: what drifts on the machine hits every backend alike.
     """
     generator, position = random.Random(plan.seed), 0
     for target in plan.targets:
         for block in range(plan.blocks):
-            order = list(backends_of(plan, target))
+            twin = twin_of(plan, target)
+            order = [(name, False) for name in backends_of(plan, target)]
+            order += [(twin, True)] if twin else []
             generator.shuffle(order)
-            for backend in order:
-                yield Slot(target, backend, block, position, last=block == plan.blocks - 1)
+            for backend, is_twin in order:
+                last = block == plan.blocks - 1 and not is_twin
+                yield Slot(target, backend, block, position, last, is_twin)
                 position += 1
 
 

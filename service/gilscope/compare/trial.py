@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from gilscope.address import split_address
 from gilscope.compare.figures import failed_trial, trial_of
 from gilscope.compare.metering import Meter
 from gilscope.compare.plan import Slot
@@ -27,12 +28,20 @@ DRAIN_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all trials of a run share, beside its plan. ``python`` is the service's interpreter."""
+    """What all trials of a run share, beside its plan. ``python`` is the service's interpreter.
+
+    ``load_master`` is where Locust workers from elsewhere find the load's master, None for load from this machine.
+    """
 
     plan: Plan
     python: str
     upstream_url: str | None
     folder: RunFolder
+    load_master: str | None = None
+
+    def generator(self) -> Generator:
+        """Return the load generator that the plan asks for."""
+        return Generator(self.plan.load.workers, self.load_master)
 
 
 @dataclass(slots=True)
@@ -73,7 +82,7 @@ class TrialRunner:
 
     def _measure(self, slot: Slot) -> Outcome:
         plan = self.setting.plan
-        stem = f"{LATENCY_FOLDER}/{file_name(slot.target.workload)}-{slot.backend}-{slot.block}.csv.gz"
+        stem = f"{LATENCY_FOLDER}/{_stem(slot)}.csv.gz"
         self.generator.prepare()  # They come up beside the service.
         observation = Observation(self.lens)
         with running_service(self._service_options(slot)) as service:
@@ -94,7 +103,7 @@ class TrialRunner:
                 usage = meters[0].usage()
                 trial = trial_of(
                     slot,
-                    plan.load,
+                    plan,
                     measured,
                     usage,
                     observation.window(),
@@ -110,7 +119,7 @@ class TrialRunner:
         """Capture stacks after the window, under the load that is still up: the figures never saw a profiler."""
         seconds = round(self.setting.plan.profile_seconds)
         trial = measured.trial
-        if not slot.last or not seconds or not trial.requests:
+        if not slot.last or slot.attempt > 1 or not seconds or not trial.requests:
             return measured
         self.enters(slot, Phase.PROFILING)
         begun = time.monotonic()
@@ -140,11 +149,12 @@ class TrialRunner:
             app_dir=setting.plan.app_dir,
             upstream_url=setting.upstream_url,
             python=setting.python,
+            # Load from other machines has to reach it.
+            host=split_address(setting.load_master)[0] if setting.load_master else None,
         )
 
     def _order(self, slot: Slot, url: str, samples: str) -> Order:
         load = self.setting.plan.load
-        assert load.users is not None
         return Order(
             url=url,
             workload=slot.target.workload,
@@ -156,7 +166,14 @@ class TrialRunner:
             seed=self.setting.plan.seed + slot.block,
             drain_s=DRAIN_S,
             samples=str(self.setting.folder.path / samples),
+            rate=load.rate,
+            arrivals=load.arrivals,
         )
+
+
+def _stem(slot: Slot) -> str:
+    twin, again = "-twin" if slot.twin else "", "-again" if slot.attempt > 1 else ""
+    return f"{file_name(slot.target.workload)}-{slot.backend}-{slot.block}{twin}{again}"
 
 
 def _with_caution(trial: Trial, caution: Caution | None) -> Trial:

@@ -92,8 +92,9 @@ def _ratio_cell(ratio: Interval) -> str:
 
 
 def describe_trial(trial: Trial) -> str:
-    """Render a trial's figures in one line."""
-    name = f"{trial.workload} {trial.backend} block {trial.block + 1}"
+    """Render a trial's figures in one line, and below it why they do not count."""
+    name = f"{trial.workload} {trial.backend}{' again (A/A)' if trial.twin else ''} block {trial.block + 1}"
+    name += ", 2nd attempt" if trial.attempt > 1 else ""
     if trial.latency_ms is None:
         return f"{name}: {trial.warnings[0].message if trial.warnings else 'nothing measured'}"
     probe = trial.probe_latency_ms
@@ -101,5 +102,10 @@ def describe_trial(trial: Trial) -> str:
     failed = f", {trial.errors} failed" if trial.errors else ""
     return (
         f"{name}: {significant(trial.throughput_rps)} requests/s, p99 {significant(trial.latency_ms.p99)} ms"
-        f"{ping}{failed}"
+        f"{ping}{failed}{_spoilt(trial)}"
     )
+
+
+def _spoilt(trial: Trial) -> str:
+    """Say what makes a trial invalid, with all its reasons but mere warnings."""
+    return "" if trial.valid else f"\n  does not count: {trial.warnings[0].message}"

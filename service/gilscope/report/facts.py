@@ -21,11 +21,8 @@ from gilscope.model import (
     Trial,
     Verdict,
 )
-from gilscope.quantiles import summarize_latency, summarize_probe
+from gilscope.quantiles import SOUND_P99, summarize_latency, summarize_probe
 from gilscope.report.charts import Rate
-
-SOUND_P99 = 2_000
-"""Samples that a p99 wants; with fewer it is marked as rough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,8 @@ class Facts:
     """All that is known of a workload on one backend.
 
     Figures come from the valid trials; ``work_ms`` and ``ping_ms`` are their raw samples, pooled and
-    ascending. ``excluded`` is the reason why the backend was not tried.
+    ascending. ``excluded`` is the reason why the backend was not tried. ``twins`` are its second trials of each block,
+    which count for the noise floor alone.
     """
 
     backend: BackendName
@@ -42,6 +40,7 @@ class Facts:
     work_ms: tuple[float, ...]
     ping_ms: tuple[float, ...]
     interval: Interval | None
+    twins: tuple[Trial, ...] = ()
 
     @property
     def valid(self) -> tuple[Trial, ...]:
@@ -97,9 +96,8 @@ def find_verdict(evidence: Evidence, workload: str) -> Verdict | None:
 def _facts(
     evidence: Evidence, workload: str, backend: BackendName, target: Target | None, verdict: Verdict | None
 ) -> Facts:
-    trials = tuple(
-        trial for trial in evidence.run.trials if (trial.workload, trial.backend) == (workload, backend)
-    )
+    own = [trial for trial in evidence.run.trials if (trial.workload, trial.backend) == (workload, backend)]
+    trials = tuple(trial for trial in own if not trial.twin)
     kept = [
         evidence.samples[trial.samples]
         for trial in trials
@@ -108,8 +106,9 @@ def _facts(
     return Facts(
         backend=backend,
         trials=trials,
+        twins=tuple(trial for trial in own if trial.twin),
         excluded=target.excluded.get(backend) if target else None,
-        work_ms=tuple(sorted(value for samples in kept for value in samples.work.latency_ms)),
+        work_ms=tuple(sorted(value for samples in kept for value in samples.latencies_ms)),
         ping_ms=tuple(sorted(value for samples in kept for value in samples.probe.latency_ms)),
         interval=verdict.throughput_rps.get(backend) if verdict else None,
     )
@@ -244,5 +243,5 @@ def workloads(evidence: Evidence) -> tuple[str, ...]:
 def planned_trials(evidence: Evidence) -> int:
     """Return how many trials the plan asks for."""
     plan = evidence.run.plan
-    pairs = sum(backend not in target.excluded for target in plan.targets for backend in plan.backends)
-    return pairs * plan.blocks
+    tried = [sum(backend not in target.excluded for backend in plan.backends) for target in plan.targets]
+    return sum(count + (plan.twins and count > 0) for count in tried) * plan.blocks

@@ -134,7 +134,8 @@ def _summary(run: Run, workload_count: int) -> str:
 
 
 def _partial(evidence: Evidence) -> str:
-    done, planned = len(evidence.run.trials), planned_trials(evidence)
+    done = sum(trial.attempt == 1 for trial in evidence.run.trials)
+    planned = planned_trials(evidence)
     return (
         f"This run is partial: {done} of {formats.many(planned, 'trial')} are in. Verdicts may still change."
     )

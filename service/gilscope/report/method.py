@@ -57,15 +57,17 @@ def command(plan: Plan) -> str:
             *(("--pool-size", str(plan.pool_size)) if plan.pool_size is not None else ()),
             *(() if plan.profile_seconds else ("--no-profiles",)),
             *(() if plan.lens else ("--no-lens",)),
+            *(("--lenient",) if plan.lenient else ()),
         ]
     )
 
 
 def _load_options(load: Load) -> tuple[str, ...]:
     duration = ("--duration", f"{load.seconds:g}", "--warm-up", f"{load.warmup_seconds:g}")
+    workers = ("--load-workers", str(load.workers)) if load.workers > 1 else ()
     if load.kind is LoadKind.CLOSED:
-        return ("--users", str(load.users), *duration)
-    return ("--rate", f"{load.rate:g}", *duration)
+        return ("--users", str(load.users), *workers, *duration)
+    return ("--rate", f"{load.rate:g}", "--arrivals", load.arrivals, *workers, *duration)
 
 
 def _machine(run: Run) -> Named:

@@ -16,10 +16,11 @@ from gilscope.model import (
     Trial,
     Verdict,
 )
+from gilscope.quantiles import SOUND_P99
 from gilscope.report import facts as known
 from gilscope.report import formats
 from gilscope.report.anatomy import measured
-from gilscope.report.facts import SOUND_P99, Facts
+from gilscope.report.facts import Facts
 from gilscope.report.palette import STAGES
 from gilscope.report.stacks import held_share
 

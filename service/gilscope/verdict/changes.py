@@ -92,5 +92,5 @@ def _figures(evidence: Evidence, workload: str, backend: BackendName, *, seed: i
 
 def _blocks(trials: list[Trial], samples: Mapping[str, Samples]) -> Iterator[Block]:
     for trial in trials:
-        if trial.valid and trial.samples is not None:
+        if trial.valid and not trial.twin and trial.samples is not None:
             yield cut(samples[trial.samples])

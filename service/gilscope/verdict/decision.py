@@ -1,8 +1,11 @@
 """The decision: who wins, or that nobody does, and why. Pure.
 
-1. A backend that another one beats in throughput is out: the interval of their ratio lies above a tie.
-2. Among those that are left, one whose neighbours suffer markedly more (``/ping`` p99) is out.
-3. If one is left, it wins. If several are, the evidence shows no difference, and the simplest is recommended.
+1. A backend that another one beats in throughput is out: the interval of their ratio lies above a tie, and the ratio
+   above what one backend shows against itself (the noise floor).
+2. In an open loop every backend is offered the same, so among those that are left, one whose own p99 is surely longer is
+   out, by the same measure; differences within the generator's own resolution do not count.
+3. Among those that are left, one whose neighbours suffer markedly more (``/ping`` p99) is out.
+4. If one is left, it wins. If several are, the evidence shows no difference, and the simplest is recommended.
    A single block shows no spread, and so never makes a winner.
 
 A winner that freezes the event loop beside another backend is told so. Where a lens watched, the reason ends with
@@ -20,14 +23,24 @@ from gilscope.model import (
     SIMPLEST_FIRST,
     BackendName,
     Interval,
+    LoadKind,
+    NoiseFloor,
     Samples,
     Target,
     Trial,
     Verdict,
 )
-from gilscope.verdict.statistics import Block, Figures, cut, estimate
+from gilscope.quantiles import SOUND_P99
+from gilscope.verdict.noise import noise_floor, spread
+from gilscope.verdict.statistics import Block, Figures, Replicates, cut, estimate
 from gilscope.verdict.waiting import Wait, explain_tie, explain_winner, material_loop_share, pool_waits
-from gilscope.verdict.wording import describe_tie, describe_winner, fastest_first, freeze_caveat
+from gilscope.verdict.wording import (
+    describe_quickest,
+    describe_tie,
+    describe_winner,
+    fastest_first,
+    freeze_caveat,
+)
 
 TIE_MARGIN = 0.05
 """Throughputs within 5 % of each other count as equal: nobody should change a design for less."""
@@ -38,6 +51,9 @@ ONE_BLOCK = "a single block shows no spread, so no winner is named: --blocks 3 o
 WIDE = 0.25
 UNSETTLED = "the intervals are too wide to tell: more --blocks, or a quieter machine"
 """Said of a tie whose throughput ratios may well differ by a quarter: it is not known to be equal."""
+
+LATENCY_MARGIN = 0.10
+"""p99 of an open loop within 10 % of each other count as equal."""
 
 NEIGHBOUR_RATIO = 2.0
 NEIGHBOUR_MS = 20.0
@@ -54,14 +70,20 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
             caveats=tuple(_unmeasured(trials)),
         )  # fmt: skip
     figures = estimate(blocks, seed=seed)
+    noise = noise_floor(trials, samples, seed=seed)
     repeated = min(len(own) for own in blocks.values()) >= MIN_BLOCKS
-    contenders = _not_beaten(figures) if repeated else list(figures)
-    kind = _considerate(contenders, figures) if repeated else contenders
+    contenders = _not_beaten(figures, noise) if repeated else list(figures)
+    quick = (
+        _quick(contenders, figures, noise, resolution_ms(trials))
+        if repeated and _open(trials)
+        else contenders
+    )
+    kind = _considerate(quick, figures) if repeated else quick
     recommended = kind[0]
     winner = recommended if len(kind) == 1 and len(figures) > 1 else None
     waits = pool_waits(trials, figures)
     reason = (
-        _winners_reason(recommended, contenders, figures, waits)
+        _winners_reason(recommended, contenders, quick, figures, waits)
         if winner
         else _ties_reason(kind, figures, waits)
     )
@@ -77,6 +99,8 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
             *((UNSETTLED,) if repeated and _unsettled(kind, figures) else ()),
             *_caveats(recommended, figures, waits, trials),
         ),
+        noise=noise,
+        rough_p99=tuple(name for name in figures if _requests(name, trials) < SOUND_P99),
     )
     return _with_figures(verdict, figures)
 
@@ -84,11 +108,17 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
 def _winners_reason(
     winner: BackendName,
     contenders: Sequence[BackendName],
+    quick: Sequence[BackendName],
     figures: Mapping[BackendName, Figures],
     waits: Mapping[BackendName, Wait],
 ) -> str:
     others = fastest_first(figures, winner)
-    return _sentences(describe_winner(winner, contenders, figures), explain_winner(winner, others, waits))
+    told = (
+        describe_quickest(winner, contenders, figures)
+        if len(quick) < len(contenders)
+        else describe_winner(winner, contenders, figures)
+    )
+    return _sentences(told, explain_winner(winner, others, waits))
 
 
 def _ties_reason(
@@ -108,24 +138,63 @@ def _blocks_by_backend(
     blocks: dict[BackendName, list[Block]] = {}
     for backend in SIMPLEST_FIRST:
         for trial in sorted(trials, key=lambda trial: trial.block):
-            if trial.backend is backend and trial.valid and trial.samples is not None:
+            if trial.backend is backend and trial.valid and not trial.twin and trial.samples is not None:
                 blocks.setdefault(backend, []).append(cut(samples[trial.samples]))
     return blocks
 
 
-def _not_beaten(figures: Mapping[BackendName, Figures]) -> list[BackendName]:
+def _not_beaten(figures: Mapping[BackendName, Figures], noise: NoiseFloor | None) -> list[BackendName]:
     leader = max(figures, key=lambda backend: figures[backend].throughput_rps.point)
     return [
         backend
         for backend in figures
         if backend is leader
-        or not beats(figures[leader].throughput_rps.over(figures[backend].throughput_rps))
+        or not beats(
+            figures[leader].throughput_rps.over(figures[backend].throughput_rps),
+            spread(noise.throughput) if noise else 1.0,
+        )
     ]
 
 
-def beats(ratio: Interval) -> bool:
-    """Whether a throughput ratio's interval excludes a tie."""
-    return ratio.low > 1 + TIE_MARGIN
+def beats(ratio: Interval, noise: float = 1.0) -> bool:
+    """Whether a throughput ratio's interval excludes a tie, and the ratio exceeds what equal things show (``noise``)."""
+    return ratio.low > 1 + TIE_MARGIN and ratio.mid > noise
+
+
+def _quick(
+    contenders: Sequence[BackendName],
+    figures: Mapping[BackendName, Figures],
+    noise: NoiseFloor | None,
+    floor_ms: float,
+) -> list[BackendName]:
+    """Leave out whose p99 is surely above the lowest one: by a tenth, by more than noise, by more than can be resolved."""
+    best = min(contenders, key=lambda backend: _or_infinite(figures[backend].p99_ms.point))
+    lowest = figures[best].p99_ms
+
+    def slower(own: Replicates) -> bool:
+        ratio = own.over(lowest)
+        noisy = spread(noise.p99) if noise else 1.0
+        return ratio.low > 1 + LATENCY_MARGIN and ratio.mid > noisy and own.point - lowest.point > floor_ms
+
+    return [backend for backend in contenders if backend is best or not slower(figures[backend].p99_ms)]
+
+
+def resolution_ms(trials: Sequence[Trial]) -> float:
+    """Return what the generator could resolve: the largest dispatch lag (p99) of the trials that count."""
+    return max(
+        (trial.generator.dispatch_lag_p99_ms for trial in trials if trial.valid and trial.generator),
+        default=0.0,
+    )
+
+
+def _open(trials: Sequence[Trial]) -> bool:
+    return any(trial.load.kind is LoadKind.OPEN for trial in trials)
+
+
+def _requests(backend: BackendName, trials: Sequence[Trial]) -> int:
+    return sum(
+        trial.requests for trial in trials if trial.backend is backend and trial.valid and not trial.twin
+    )
 
 
 def suffers(ratio: Interval, difference_ms: float) -> bool:
@@ -166,17 +235,33 @@ def _caveats(
     waits: Mapping[BackendName, Wait],
     trials: Sequence[Trial],
 ) -> Iterator[str]:
+    yield from _spoilt(trials)
     best = kindest(list(figures), figures)
     if best is not recommended and _worse(recommended, best, figures):
         yield freeze_caveat(recommended, best, figures, material_loop_share(recommended, waits))
     yield from _unmeasured([trial for trial in trials if trial.backend not in figures])
 
 
+def _spoilt(trials: Sequence[Trial]) -> Iterator[str]:
+    """Say how many trials do not count; a lenient plan's say so by their warnings, and are told with the figures."""
+    planned = [trial for trial in trials if trial.attempt == 1]
+    lost = sum(not any(other.valid for other in trials if _same_place(other, trial)) for trial in planned)
+    if lost:
+        yield (
+            f"{lost} of {len(planned)} trials do not count, some of them after a second attempt: "
+            "see the reasons beside them"
+        )
+
+
+def _same_place(one: Trial, other: Trial) -> bool:
+    return (one.backend, one.block, one.twin) == (other.backend, other.block, other.twin)
+
+
 def _unmeasured(trials: Sequence[Trial]) -> Iterator[str]:
     """Say of each backend without a single valid trial why it has none."""
     for backend in dict.fromkeys(trial.backend for trial in trials):
-        first = next(trial for trial in trials if trial.backend is backend)
-        reason = first.warnings[0].message if first.warnings else "its trials failed"
+        last = [trial for trial in trials if trial.backend is backend and not trial.twin][-1:]
+        reason = last[0].warnings[0].message if last and last[0].warnings else "its trials failed"
         yield f"{backend} is left out: {reason}"
 
 

@@ -14,12 +14,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
+from typing import TypeVar
 
-from gilscope.model import BackendName, Interval, Samples
+from gilscope.model import Interval, Samples
 from gilscope.quantiles import quantile
+
+Contender = TypeVar("Contender", bound=Hashable)
+"""What is compared: backends, or a backend and itself."""
 
 WINDOW_S = 1.0
 RESAMPLES = 1_000
@@ -46,11 +50,20 @@ TAIL = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """About a second of one trial: its length, the work that finished in it, the pings that were due in it."""
+    """About a second of one trial: its length, the latencies of the work and of the pings that belong to it.
+
+    ``answers`` counts those that came in within it; None where they are those of ``work_ms`` (a closed loop).
+    """
 
     length_s: float
     work_ms: tuple[float, ...]
     probe_ms: tuple[float, ...]
+    answers: int | None = None
+
+    @property
+    def answered(self) -> int:
+        """How many answers came in."""
+        return len(self.work_ms) if self.answers is None else self.answers
 
 
 Block = tuple[Window, ...]
@@ -63,13 +76,24 @@ def cut(samples: Samples) -> Block:
     length_s = samples.window_s / count
     work: list[list[float]] = [[] for _ in range(count)]
     probe: list[list[float]] = [[] for _ in range(count)]
+    answers = [0] * count
+
+    def place(at: float) -> int:
+        return min(count - 1, int(at / length_s))
+
     for into, times, latencies in (
-        (work, samples.work.done_s, samples.work.latency_ms),
+        (work, samples.work.at_s, samples.work.latency_ms),
+        (work, samples.unanswered.due_s, samples.unanswered.waited_ms),
         (probe, samples.probe.due_s, samples.probe.latency_ms),
     ):
         for at, latency in zip(times, latencies, strict=True):
-            into[min(count - 1, int(at / length_s))].append(latency)
-    return tuple(Window(length_s, tuple(w), tuple(p)) for w, p in zip(work, probe, strict=True))
+            into[place(at)].append(latency)
+    for at in samples.done_s:
+        answers[place(at)] += 1
+    return tuple(
+        Window(length_s, tuple(w), tuple(p), n if samples.open else None)
+        for w, p, n in zip(work, probe, answers, strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +132,16 @@ class Figures:
 
 
 def estimate(
-    trials: Mapping[BackendName, Sequence[Block]], *, seed: int, resamples: int = RESAMPLES
-) -> dict[BackendName, Figures]:
-    """Estimate the figures of every backend from its blocks (at least one each).
+    trials: Mapping[Contender, Sequence[Block]], *, seed: int, resamples: int = RESAMPLES
+) -> dict[Contender, Figures]:
+    """Estimate the figures of every backend, or whatever is compared, from its blocks (at least one each).
 
     With equally many blocks everywhere the draws are paired: the n-th block of each backend is drawn together.
     """
     generator = random.Random(seed)
     tables = {backend: _Table.of(blocks) for backend, blocks in trials.items()}
     depth = max(table.blocks for table in tables.values())
-    drawn: dict[BackendName, list[tuple[float, float, float]]] = {backend: [] for backend in tables}
+    drawn: dict[Contender, list[tuple[float, float, float]]] = {backend: [] for backend in tables}
     for _ in range(resamples):
         positions = [generator.random() for _ in range(depth)]
         for backend, table in tables.items():
@@ -151,15 +175,16 @@ class _Ordered:
             _descending([window.probe_ms for window in block]),
         )
 
-    def requests(self, times: Sequence[int]) -> int:
-        """Count the requests of windows taken ``times`` each."""
-        return sum(n * len(window.work_ms) for n, window in zip(times, self.windows, strict=True))
+    def answers(self, times: Sequence[int]) -> int:
+        """Count the answers in windows taken ``times`` each."""
+        return sum(n * window.answered for n, window in zip(times, self.windows, strict=True))
 
     def seconds(self, times: Sequence[int]) -> float:
         return sum(n * window.length_s for n, window in zip(times, self.windows, strict=True))
 
     def work_p99_ms(self, times: Sequence[int]) -> float:
-        return _tail(self.work, times, self.requests(times))
+        requests = sum(n * len(window.work_ms) for n, window in zip(times, self.windows, strict=True))
+        return _tail(self.work, times, requests)
 
     def probe_p99_ms(self, times: Sequence[int]) -> float:
         pings = sum(n * len(window.probe_ms) for n, window in zip(times, self.windows, strict=True))
@@ -194,10 +219,10 @@ class _Table:
 
     def figures(self, drawn: Drawn) -> tuple[float, float, float]:
         """Return throughput over all that was drawn (per second), and the blocks' median p99 of work and probe (ms)."""
-        requests = sum(block.requests(times) for block, times in drawn)
+        answers = sum(block.answers(times) for block, times in drawn)
         seconds = sum(block.seconds(times) for block, times in drawn)
         return (
-            requests / seconds if seconds else math.nan,
+            answers / seconds if seconds else math.nan,
             _median([block.work_p99_ms(times) for block, times in drawn]),
             _median([block.probe_p99_ms(times) for block, times in drawn]),
         )

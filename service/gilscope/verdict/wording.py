@@ -52,6 +52,21 @@ def describe_winner(
     return sentence
 
 
+def describe_quickest(
+    winner: BackendName, contenders: Sequence[BackendName], figures: Mapping[BackendName, Figures]
+) -> str:
+    """Say by how much the winner of an open loop answers sooner than the others that keep up."""
+    own = figures[winner]
+    others = sorted(
+        (name for name in contenders if name is not winner), key=lambda name: figures[name].p99_ms.point
+    )
+    ratios = " and ".join(f"{times(figures[name].p99_ms.over(own.p99_ms))} on {name}" for name in others)
+    return (
+        f"{figure(own.throughput_rps.point)} requests/s were kept up by {winner}, {', '.join(others)}; p99 from when "
+        f"each was due {figure(own.p99_ms.point)} ms, and {ratios}; {_pings(winner, others, figures)}"
+    )
+
+
 def _pings(
     winner: BackendName, compared: Sequence[BackendName], figures: Mapping[BackendName, Figures]
 ) -> str:

@@ -1,0 +1,51 @@
+"""The noise floor: how much a backend differs from itself, and what that leaves of a difference. Pure.
+
+One backend of each block is tried twice, in a service of its own each time (an A/A pair). What its second trials show
+against its first ones is what this machine, on this day, shows of two equal things.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from gilscope.model import Interval, NoiseFloor, Samples, Trial
+from gilscope.verdict.statistics import cut, estimate
+
+
+def noise_floor(trials: Sequence[Trial], samples: Mapping[str, Samples], *, seed: int) -> NoiseFloor | None:
+    """Compare the twins of one workload with the other trials of their backend, block by block.
+
+    None where no block has both trials, valid.
+    """
+    counted = [trial for trial in trials if trial.valid and trial.samples is not None]
+    twins = {trial.block: trial for trial in counted if trial.twin}
+    firsts = {
+        trial.block: trial
+        for trial in counted
+        if not trial.twin and trial.block in twins and trial.backend is twins[trial.block].backend
+    }
+    if not firsts:
+        return None
+    both = {
+        name: [cut(samples[own[block].samples or ""]) for block in sorted(firsts)]
+        for name, own in (("first", firsts), ("twin", twins))
+    }
+    figures = estimate(both, seed=seed)
+    first, twin = figures["first"], figures["twin"]
+    return NoiseFloor(
+        backend=next(iter(firsts.values())).backend,
+        pairs=len(firsts),
+        throughput=twin.throughput_rps.over(first.throughput_rps),
+        p99=twin.p99_ms.over(first.p99_ms),
+        probe_p99=twin.probe_p99_ms.over(first.probe_p99_ms),
+    )
+
+
+def spread(ratio: Interval) -> float:
+    """Return by what factor two equal things may differ: the end of an A/A ratio's interval that is further from 1.
+
+    1 where nothing is known.
+    """
+    ends = [end for end in ratio if math.isfinite(end) and end > 0]
+    return max((max(end, 1 / end) for end in ends), default=1.0)
