@@ -60,7 +60,7 @@ class Preset:
 
 PRESETS = {
     "thorough": Preset(1.0, 5.0, 4, 3),
-    "demo": Preset(0.5, 2.0, 3, 2),
+    "demo": Preset(0.4, 1.5, 3, 2),
     "quick": Preset(0.3, 1.0, 3, 1),
 }
 

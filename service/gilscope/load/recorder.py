@@ -25,8 +25,8 @@ def parse_server_timing(header: str) -> tuple[float, ...]:
     return tuple(float(part.partition(";dur=")[2]) for part in parts)
 
 
-def _columns() -> list[array[float]]:
-    return [array("d") for _ in range(3 + len(STAGES))]
+def _column() -> array[float]:
+    return array("d")
 
 
 @dataclass(slots=True)
@@ -41,22 +41,29 @@ class Recorder:
     first_error: str | None = None
     pings: Stream = field(default_factory=Stream)
     arrivals: Stream = field(default_factory=Stream)
-    _work: list[array[float]] = field(default_factory=_columns)
-    _error_times: array[float] = field(default_factory=lambda: array("d"))
-    _answered_due: array[float] = field(default_factory=lambda: array("d"))
-    _answered_ms: array[float] = field(default_factory=lambda: array("d"))
+    _work_at: array[float] = field(default_factory=_column)
+    _work_ms: array[float] = field(default_factory=_column)
+    _work_sent_ms: array[float] = field(default_factory=_column)
+    _work_stages: list[str] = field(default_factory=list)
+    _error_times: array[float] = field(default_factory=_column)
+    _answered_due: array[float] = field(default_factory=_column)
+    _answered_ms: array[float] = field(default_factory=_column)
 
     def work(self, done_s: float, latency_ms: float, server_timing: str, due_s: float | None = None) -> None:
-        """Record a successful work request, ``latency_ms`` from its send; ``due_s`` is when an open loop wanted it sent."""
+        """Record a successful work request, ``latency_ms`` from its send; ``due_s`` is when an open loop wanted it sent.
+
+        The header is read in :meth:`samples`: under load, that would be most of what recording costs.
+        """
         if self.closed:
             return
         at_s, response_ms = done_s, latency_ms
         if due_s is not None:
             self.arrivals.ended(due_s, done_s)
             at_s, response_ms = due_s, (done_s - due_s) * 1e3
-        values = (at_s, response_ms, *parse_server_timing(server_timing), latency_ms)
-        for column, value in zip(self._work, values, strict=True):
-            column.append(value)
+        self._work_at.append(at_s)
+        self._work_ms.append(response_ms)
+        self._work_sent_ms.append(latency_ms)
+        self._work_stages.append(server_timing)
 
     def error(self, done_s: float, text: str, due_s: float | None = None) -> None:
         """Record a failed work request; the first text is kept."""
@@ -97,22 +104,27 @@ class Recorder:
 
         ``work`` says that the work came in an open loop. What is still under way at ``now_s`` counts for as long as it
         has been waited for.
+
+        Raises:
+            ValueError: an answer has no ``Server-Timing`` of ours.
         """
-        inside = [index for index, at in enumerate(self._work[0]) if start_s <= at < end_s]
-        at_s, latency_ms, *stages, service_ms = ([column[index] for index in inside] for column in self._work)
-        queue_ms, run_ms, cpu_ms, suspended_ms, return_ms, total_ms = stages
+        inside = [index for index, at in enumerate(self._work_at) if start_s <= at < end_s]
+        stages = [parse_server_timing(self._work_stages[index]) for index in inside]
+        queue_ms, run_ms, cpu_ms, suspended_ms, return_ms, total_ms = (
+            [row[column] for row in stages] for column in range(len(STAGES))
+        )
         return Samples(
             window_s=end_s - start_s,
             work=WorkSamples(
-                [at - start_s for at in at_s],
-                latency_ms,
+                [self._work_at[index] - start_s for index in inside],
+                [self._work_ms[index] for index in inside],
                 queue_ms,
                 run_ms,
                 cpu_ms,
                 suspended_ms,
                 return_ms,
                 total_ms,
-                service_ms if work else (),
+                [self._work_sent_ms[index] for index in inside] if work else (),
             ),
             probe=self._probe(start_s, end_s, now_s),
             unanswered=_unanswered(self.arrivals.waiting(start_s, end_s), start_s, now_s),
@@ -134,7 +146,7 @@ class Recorder:
         """When work that was due before the window was answered within it."""
         done = [
             due + latency / 1e3
-            for due, latency in zip(self._work[0], self._work[1], strict=True)
+            for due, latency in zip(self._work_at, self._work_ms, strict=True)
             if due < start_s
         ]
         return [at for at in done if start_s <= at < end_s]
