@@ -7,6 +7,7 @@ concludes about a workload is a *verdict*.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -135,13 +136,32 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A workload with its arguments, and the backends that cannot run it, each with the reason."""
+    """A workload with its arguments, and the backends that cannot run it, each with the reason.
+
+    One size of a sweep has ``given`` of its own, as it was typed, and is called after it: ``primes, n=1000``;
+    ``served_as`` is what the service calls it.
+    """
 
     workload: str
     reference: str
     arguments: Mapping[str, object] = field(default_factory=dict)
     excluded: Mapping[BackendName, str] = field(default_factory=dict)
     classification: Classification | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    served_as: str = ""
+
+    @property
+    def name_in_service(self) -> str:
+        """The name under which the service knows the workload."""
+        return self.served_as or self.workload
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """An argument that is varied, and its values: the size of the work, positive and ascending; a target each."""
+
+    parameter: str
+    sizes: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +172,8 @@ class Plan:
     were asked for, ``lens`` says whether GIL wait was to be measured. ``python`` is the interpreter that the service ran on; ``given`` holds the
     arguments as they were typed, ``app_dir`` the folder that was put on the import path. ``twins`` says whether one
     backend of each block is tried twice (an A/A pair): how much it differs from itself is the noise floor. ``lenient``
-    says that trials count even if the load generator or the machine spoilt them.
+    says that trials count even if the load generator or the machine spoilt them. With a ``sweep`` the targets are one
+    function at several sizes.
     """
 
     targets: tuple[Target, ...]
@@ -168,6 +189,7 @@ class Plan:
     lens: bool = True
     twins: bool = False
     lenient: bool = False
+    sweep: Sweep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +199,15 @@ class Caution:
     code: str
     message: str
     remedy: str
+
+
+SPOILING = frozenset(
+    {
+        "generator-busy", "generator-starved", "dispatch-lag", "shortfall", "throttled", "steal", "littles-law",
+        "client-slow",
+    }
+)  # fmt: skip
+"""Codes of cautions that blame the load generator or the machine: the figures are of them, and not of the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,6 +472,45 @@ class Verdict:
     rough_p99: tuple[BackendName, ...] = ()
 
 
+BELOW = 0.0
+"""Stands for a break-even below the smallest size: ahead at every size."""
+
+BEYOND = math.inf
+"""Stands for a break-even beyond the largest size: not ahead there."""
+
+
+class Standing(StrEnum):
+    """How two backends stand to each other over the sizes at which both were measured.
+
+    One *crosses* the other: it is surely behind at some size and surely ahead at a larger one. It is surely ahead
+    *always* or surely behind *always* (``never`` ahead). They are *tied* where no size shows a difference. All
+    else is *unclear*: some sizes show a difference, but the others do not tell.
+    """
+
+    CROSSES = "crosses"
+    ALWAYS = "always"
+    NEVER = "never"
+    TIED = "tied"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEven:
+    """From which size of the work on ``backend`` has more throughput than ``over``, if there is such a size.
+
+    ``size`` is in the unit of the sizes, with its 95 % interval. ``low`` is :data:`BELOW` (0) where the evidence
+    does not exclude that ``backend`` is ahead from below the smallest size, ``high`` is :data:`BEYOND` (infinite)
+    where it does not exclude that it is so only beyond the largest. ``mid`` is within the sizes where the kind is
+    ``crosses``. Where it is ``unclear``, the interval is open on one side at most, and its other end still tells
+    something. None for the other kinds.
+    """
+
+    backend: BackendName
+    over: BackendName
+    kind: Standing
+    size: Interval | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One workload on one backend in two runs: each ratio is the later run's figure over the earlier one's."""
@@ -490,6 +560,7 @@ class Run:
     trials: tuple[Trial, ...] = ()
     flames: tuple[Flame, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    break_evens: tuple[BreakEven, ...] = ()
     timing: Timing = Timing()
     complete: bool = False
     schema: int = SCHEMA

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 from gilscope.address import split_address
@@ -65,6 +66,18 @@ def backends(text: str) -> tuple[BackendName, ...]:
     if not names:
         raise argparse.ArgumentTypeError(f"names no backend; there is: {', '.join(BackendName)}")
     return tuple(dict.fromkeys(BackendName(name) for name in names))
+
+
+def sweep(text: str) -> tuple[str, tuple[str, ...]]:
+    """Split ``NAME=V1,V2,…`` into the name and its values as typed: numbers, positive and ascending, two at least."""
+    name, equals, listed = text.partition("=")
+    values = tuple(value.strip() for value in listed.split(","))
+    sizes = [_as(float, value, "NAME=V1,V2,… with numbers") for value in values]
+    if not equals or not name or len(sizes) < 2:
+        raise argparse.ArgumentTypeError(f"takes NAME=V1,V2,… with two sizes or more, not {text!r}")
+    if not all(0 < before < after < math.inf for before, after in pairwise(sizes)):
+        raise argparse.ArgumentTypeError(f"takes sizes that are positive and ascend, not {listed}")
+    return name, values
 
 
 def pairs(given: Sequence[str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gilscope import __version__
-from gilscope.commands.arguments import address, backends, number, pairs, whole
+from gilscope.commands.arguments import address, backends, number, pairs, sweep, whole
 from gilscope.errors import INTERRUPTED, UsageError
 from gilscope.model import (
     Arrivals,
@@ -36,6 +36,7 @@ from gilscope.model import (
     LoadKind,
     Plan,
     Run,
+    Sweep,
     Target,
 )
 
@@ -73,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--arg", action="append", default=[], metavar="NAME=JSON", help="argument of the targets; repeatable"
+    )
+    parser.add_argument(
+        "--sweep",
+        type=sweep,
+        metavar="NAME=V1,V2,…",
+        help="compare one target at several sizes of an argument, and find the size from which each backend pays",
     )
     parser.add_argument("--app-dir", metavar="DIR", help="put this folder on the service's import path")
     parser.add_argument("--backends", type=backends, metavar="A,B", help="default: all that this Python has")
@@ -167,7 +174,8 @@ def run(options: argparse.Namespace) -> int:
     checked = _check_targets(options)
     plan = _plan(options, checked)
     now = datetime.now(UTC)
-    name = "-".join(target.workload for target in plan.targets) if options.targets else "demo"
+    names = dict.fromkeys(target.name_in_service for target in plan.targets)
+    name = "-".join(names) if options.targets else "demo"
     folder = RunFolder.create(options.out or default_folder(name, now))
     try:
         raising = frozenset(item.target.workload for item in checked if item.raises)
@@ -214,7 +222,32 @@ def _check_targets(options: argparse.Namespace) -> list[Checked]:
         if reason is not None:
             raise UsageError(f"the {name} backend {reason}", remedy="leave it out of --backends")
     wanted = options.backends or tuple(BackendName)
+    if options.sweep is not None:
+        return _check_sweep(options, wanted)
     return check_targets(options.targets or DEMO_SET, pairs(options.arg), wanted, options.app_dir)
+
+
+def _check_sweep(options: argparse.Namespace, wanted: Sequence[BackendName]) -> list[Checked]:
+    """Check the target at each size; each becomes a target of its own."""
+    from gilscope.compare.preflight import check_targets  # noqa: PLC0415
+
+    parameter, values = options.sweep
+    given = pairs(options.arg)
+    if len(options.targets) != 1:
+        raise UsageError(
+            "--sweep takes one target", remedy="such as: gilscope compare primes --sweep n=1000,3000,9000"
+        )
+    if parameter in given:
+        raise UsageError(f"--arg {parameter} is what --sweep varies", remedy="leave out one of the two")
+    found: list[Checked] = []
+    for value in values:
+        own = {parameter: value}
+        (checked,) = check_targets(options.targets, {**given, **own}, wanted, options.app_dir)
+        name = checked.target.workload
+        target = replace(checked.target, workload=f"{name}, {parameter}={value}", given=own, served_as=name)
+        # What is said of the function is said once.
+        found.append(replace(checked, target=target, cautions=() if found else checked.cautions))
+    return found
 
 
 def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
@@ -239,11 +272,12 @@ def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         pool_size=options.pool_size,
         given=pairs(options.arg),
         app_dir=options.app_dir,
-        profile_seconds=0.0 if options.no_profiles else float(preset.profile_s),
+        profile_seconds=0.0 if options.no_profiles or options.sweep else float(preset.profile_s),
         python=_shown(sys.executable),
         lens=not options.no_lens,
         twins=True,
         lenient=options.lenient,
+        sweep=Sweep(options.sweep[0], tuple(map(float, options.sweep[1]))) if options.sweep else None,
     )
 
 
@@ -260,6 +294,7 @@ def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
     from gilscope.compare.machine import describe_machine  # noqa: PLC0415
     from gilscope.compare.plan import schedule  # noqa: PLC0415
     from gilscope.compare.trial import Setting  # noqa: PLC0415
+    from gilscope.verdict.break_even import of_sweep  # noqa: PLC0415
     from gilscope.verdict.decision import judge  # noqa: PLC0415
 
     with ExitStack() as stack:
@@ -275,6 +310,7 @@ def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
                 partial(_classify, plan, start.raising),
                 partial(judge, seed=plan.seed),
                 partial(draw_flame, plan),
+                partial(of_sweep, seed=plan.seed),
             ),
             watcher=watcher,
             begun=start.begun,
@@ -302,7 +338,7 @@ def _classify(plan: Plan, raising: frozenset[str], target: Target) -> Classifica
 
     if target.workload in raising:
         return None
-    found = classify(target.reference, plan.given, plan.app_dir)
+    found = classify(target.reference, {**plan.given, **target.given}, plan.app_dir)
     return replace(found, target=target.workload)
 
 
@@ -318,7 +354,8 @@ def _conduct(experiment: Experiment) -> bool:
 def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, interrupted: bool) -> int:
     """Write the report on what was measured and say where it is."""
     from gilscope.commands.drawing import render_report  # noqa: PLC0415
-    from gilscope.compare.store import to_document  # noqa: PLC0415
+    from gilscope.compare.store import summary  # noqa: PLC0415
+    from gilscope.report.console import describe_sweep  # noqa: PLC0415
 
     run = evidence.run
     if not run.trials:
@@ -326,8 +363,9 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
         return INTERRUPTED
     report = start.folder.write_report(render_report(evidence))
     if options.json:
-        document = {"run": str(start.folder.path), "verdicts": to_document(run)["verdicts"]}
-        print(json.dumps(document, indent=1))  # noqa: T201
+        print(json.dumps(summary(run, start.folder.path), indent=1))  # noqa: T201
+    if told := describe_sweep(run):
+        print(f"{told}\n", file=sys.stderr if options.json else sys.stdout)
     if interrupted:
         print(f"interrupted after {len(run.trials)} trials; they are kept", file=sys.stderr)  # noqa: T201
     print(

@@ -19,17 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the verdicts and write ``report.html`` anew."""
     from gilscope.commands.drawing import render_report  # noqa: PLC0415
-    from gilscope.compare.store import RunFolder, to_document  # noqa: PLC0415
-    from gilscope.report.console import describe_verdict  # noqa: PLC0415
+    from gilscope.compare.store import RunFolder, summary  # noqa: PLC0415
+    from gilscope.report.console import describe_sweep, describe_verdict  # noqa: PLC0415
 
     folder = RunFolder(options.run)
     evidence = folder.read()
     report = folder.write_report(render_report(evidence))
     if options.json:
-        document = {"run": str(folder.path), "verdicts": to_document(evidence.run)["verdicts"]}
-        print(json.dumps(document, indent=1))  # noqa: T201
+        print(json.dumps(summary(evidence.run, folder.path), indent=1))  # noqa: T201
         return 0
     for verdict in evidence.run.verdicts:
         print(f"\n{describe_verdict(verdict)}")  # noqa: T201
+    if told := describe_sweep(evidence.run):
+        print(f"\n{told}")  # noqa: T201
     print(f"\nreport: {report}")  # noqa: T201
     return 0

@@ -16,6 +16,7 @@ from gilscope.errors import GilscopeError
 from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
 from gilscope.model import (
+    BreakEven,
     Caution,
     Classification,
     Evidence,
@@ -23,6 +24,7 @@ from gilscope.model import (
     Folded,
     Run,
     Samples,
+    Sweep,
     Target,
     Timing,
     Trial,
@@ -31,17 +33,22 @@ from gilscope.model import (
 
 Judge = Callable[[Target, Sequence[Trial], Mapping[str, Samples]], Verdict]
 Draw = Callable[[Flame, Folded], str]
+Cross = Callable[[Sweep, Sequence[Target], Sequence[Trial], Mapping[str, Samples]], tuple[BreakEven, ...]]
 Classify = Callable[[Target], Classification | None]
 """None: it cannot be found out, and the user knows why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What an experiment leaves to others: finding out about a function, judging trials, drawing stacks."""
+    """What an experiment leaves to others: finding out about a function, judging trials, drawing stacks.
+
+    ``cross`` finds out, of a sweep, where backends overtake each other.
+    """
 
     classify: Classify
     judge: Judge
     draw: Draw
+    cross: Cross | None = None
 
 
 class Experiment:
@@ -76,7 +83,15 @@ class Experiment:
                     self._try(replace(slot, attempt=2), runner)
                 if following is None or following.target != slot.target:
                     self._conclude(slot.target)
+        self._cross()
         self._save(complete=True)
+
+    def _cross(self) -> None:
+        """Find the break-evens of a sweep."""
+        run = self.evidence.run
+        if run.plan.sweep is not None and self._tools.cross is not None:
+            found = self._tools.cross(run.plan.sweep, run.plan.targets, run.trials, self.evidence.samples)
+            self.evidence = replace(self.evidence, run=replace(run, break_evens=found))
 
     def _try(self, slot: Slot, runner: TrialRunner) -> bool:
         """Run one trial and save it; return whether the generator or the machine spoilt it."""

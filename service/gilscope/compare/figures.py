@@ -13,6 +13,7 @@ from gilscope.lens.readings import Window
 from gilscope.load.judging import judge_flight, judge_gap, judge_generator, judge_machine
 from gilscope.load.orders import Measured
 from gilscope.model import (
+    SPOILING,
     Anatomy,
     Caution,
     GilWaitShare,
@@ -152,8 +153,7 @@ def _histograms(samples: Samples) -> dict[str, str]:
 
 def spoilt(trial: Trial) -> bool:
     """Whether the generator or the machine spoilt a trial, and nothing else did: another attempt may be better."""
-    codes = {caution.code for caution in trial.warnings}
-    return not trial.valid and not codes & {"no-requests", "errors", "trial-failed"}
+    return not trial.valid and bool(trial.warnings) and trial.warnings[0].code in SPOILING
 
 
 def failed_trial(slot: Slot, load: Load, python: str, problem: str) -> Trial:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import shutil
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,11 @@ def _converter() -> cattrs.Converter:
     _rename(converter, Anatomy, return_="return")
     _rename(converter, Classification, gil_class="class")
     # A named tuple's annotations are text to cattrs.
-    converter.register_structure_hook(Interval, lambda value, _type: Interval(*map(float, value)))
+    converter.register_structure_hook(Interval, _read_interval)
+    # JSON has no infinity: an open end is null.
+    converter.register_unstructure_hook(
+        Interval, lambda value: [None if math.isinf(end) else end for end in value]
+    )
     # For "object" itself alone: a hook registered by type would also serve all of its subclasses.
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _type: value)
     return converter
@@ -41,6 +47,10 @@ def _rename(converter: cattrs.Converter, kind: type, **names: str) -> None:
     converter.register_structure_hook(kind, make_dict_structure_fn(kind, converter, **renamed))
 
 
+def _read_interval(ends: Sequence[float | None], _type: type) -> Interval:
+    return Interval(*(math.inf if end is None else float(end) for end in ends))
+
+
 CONVERTER = _converter()
 
 
@@ -48,6 +58,13 @@ def to_document(run: Run) -> dict[str, Any]:
     """Return the run as ``run.json`` holds it."""
     document: dict[str, Any] = CONVERTER.unstructure(run)
     return document
+
+
+def summary(run: Run, folder: Path) -> dict[str, Any]:
+    """Return what ``--json`` prints of a run: its folder and what it concludes."""
+    document = to_document(run)
+    told = {"run": str(folder), "verdicts": document["verdicts"]}
+    return {**told, "break_evens": document["break_evens"]} if run.plan.sweep else told
 
 
 class RunFolder:

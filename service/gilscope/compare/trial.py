@@ -143,7 +143,7 @@ class TrialRunner:
         setting = self.setting
         return ServiceOptions(
             target=slot.target.reference,
-            arguments=setting.plan.given,
+            arguments={**setting.plan.given, **slot.target.given},
             backend=slot.backend,
             pool_size=setting.plan.pool_size,
             app_dir=setting.plan.app_dir,
@@ -157,7 +157,7 @@ class TrialRunner:
         load = self.setting.plan.load
         return Order(
             url=url,
-            workload=slot.target.workload,
+            workload=slot.target.name_in_service,
             backend=slot.backend,
             users=load.users,
             warmup_s=load.warmup_seconds,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gilscope.model import BASELINE, BackendName, Evidence, Interval, Plan, Target, Verdict
-from gilscope.report import charts
+from gilscope.model import BASELINE, BackendName, Evidence, Interval, NoiseFloor, Plan, Target, Verdict
+from gilscope.report import charts, formats
 from gilscope.report.classes import Kind, put_in_words
 from gilscope.report.facts import find_target, find_verdict
 from gilscope.report.scales import log_domain
@@ -45,6 +46,7 @@ class Card:
     answer: Answer
     reason: str
     caveats: tuple[str, ...]
+    noise: str
     excluded: Excluded
     visuals: tuple[Visual, ...]
 
@@ -79,9 +81,24 @@ def _card(evidence: Evidence, workload: str, anchor: str, domains: _Domains) -> 
         answer=answer(verdict),
         reason=verdict.reason if verdict else "The run has no verdict on this workload yet.",
         caveats=verdict.caveats if verdict else (),
+        noise=describe_noise(verdict.noise) if verdict and verdict.noise else "",
         excluded=_excluded(target, untried(evidence.run.plan)) if target else (),
         visuals=tuple(_visuals(verdict, domains)) if verdict else (),
     )
+
+
+def describe_noise(noise: NoiseFloor) -> str:
+    """Say how much a backend differs from itself."""
+    pairs = formats.many(noise.pairs, "A/A pair")
+    told = f"Noise floor, from {pairs}: {noise.backend} against itself has {_against_itself(noise.throughput)} the throughput"
+    if math.isfinite(noise.p99.mid):
+        told += f" and {_against_itself(noise.p99)} the p99"
+    return told
+
+
+def _against_itself(ratio: Interval) -> str:
+    known = math.isfinite(ratio.low + ratio.high)
+    return f"{ratio.mid:.2f}x" + (f" ({ratio.low:.2f} to {ratio.high:.2f})" if known else "")
 
 
 def untried(plan: Plan) -> Excluded:

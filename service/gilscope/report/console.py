@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 
-from gilscope.model import BackendName, Change, Classification, Interval, Trial, Verdict
+from gilscope.model import BackendName, Change, Classification, Interval, Run, Trial, Verdict
+from gilscope.report.cards import describe_noise
 from gilscope.report.classes import put_in_words
 from gilscope.report.formats import NO_BREAK, significant
+from gilscope.report.growth import describe_break_evens
 
 WIDTH = 100
 
@@ -26,7 +28,10 @@ def headline(verdict: Verdict) -> str:
 
 def describe_verdict(verdict: Verdict) -> str:
     """Render headline, reason, figures and caveats."""
-    return "\n".join((headline(verdict), _indented(verdict.reason), *_table(verdict), *_caveats(verdict)))
+    noise = (_indented(describe_noise(verdict.noise)),) if verdict.noise else ()
+    return "\n".join(
+        (headline(verdict), _indented(verdict.reason), *_table(verdict), *noise, *_caveats(verdict))
+    )
 
 
 def _indented(text: str) -> str:
@@ -38,8 +43,11 @@ def _table(verdict: Verdict) -> Iterator[str]:
         yield f"  {'':<13}{'requests/s':>22}{'p99 ms':>22}{'/ping p99 ms':>22}"
     for backend in verdict.throughput_rps:
         columns = (verdict.throughput_rps, verdict.p99_ms, verdict.probe_p99_ms)
-        cells = "".join(f"{_cell(column.get(backend)):>22}" for column in columns)
-        yield f"  {_marked(verdict, backend):<13}{cells}"
+        rough = ("", "~" if backend in verdict.rough_p99 else "", "")
+        cells = (mark + _cell(column.get(backend)) for mark, column in zip(rough, columns, strict=True))
+        yield f"  {_marked(verdict, backend):<13}{''.join(f'{cell:>22}' for cell in cells)}"
+    if verdict.rough_p99 and verdict.throughput_rps:
+        yield "  ~ rough: fewer than 2,000 requests lie behind this p99"
 
 
 def _marked(verdict: Verdict, backend: BackendName) -> str:
@@ -66,6 +74,17 @@ def describe_classification(found: Classification) -> str:
         _indented(f"{kind.figures}; {kind.facts}"),
     )
     return "\n".join(lines).replace(NO_BREAK, " ")
+
+
+def describe_sweep(run: Run) -> str:
+    """Say from which size of the work on each backend pays; nothing for a run without a sweep."""
+    if run.plan.sweep is None:
+        return ""
+    sentences = describe_break_evens(run.break_evens, run.plan.sweep.parameter)
+    told = [fill(one, WIDTH, initial_indent="  - ", subsequent_indent="    ") for one in sentences]
+    return "\n".join(("break-even:", *(told or ["  - too few sizes could be measured"]))).replace(
+        NO_BREAK, " "
+    )
 
 
 def describe_changes(changes: Sequence[Change], unlike: Sequence[str]) -> str:

@@ -11,11 +11,21 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gilscope.model import BackendName, Evidence, Run
-from gilscope.report import formats, palette
+from gilscope.report import charts, formats, palette
 from gilscope.report.cards import Card, Excluded, build_cards, untried
 from gilscope.report.facts import planned_trials, workloads
+from gilscope.report.growth import describe_break_evens, growth_chart
 from gilscope.report.method import Method, build_method, offered
-from gilscope.report.sections import Difference, Section, build_section
+from gilscope.report.sections import Difference, Pair, Section, build_section
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How throughput changes with the size of the work: sentences and a picture, wide and narrow."""
+
+    parameter: str
+    sentences: tuple[str, ...]
+    chart: Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class Page:
     partial: str
     cards: tuple[Card, ...]
     sections: tuple[Section, ...]
+    growth: Growth | None
     method: Method
     profiled: bool
     gilscope: str
@@ -72,6 +83,36 @@ def render_page(template: str, *, viewer_style: str, viewer_script: str, **value
         script=script,
         policy=_policy(script),
         **values,
+    )
+
+
+def build_growth(run: Run) -> Growth | None:
+    """Draw a sweep; None for a run without one, or without a verdict yet."""
+    sweep, verdicts = run.plan.sweep, {verdict.workload: verdict for verdict in run.verdicts}
+    if sweep is None:
+        return None
+    known = [
+        (size, verdicts[target.workload])
+        for size, target in zip(sweep.sizes, run.plan.targets, strict=True)
+        if target.workload in verdicts and verdicts[target.workload].throughput_ratio
+    ]
+    if not known:
+        return None
+
+    def draw(width: int) -> str:
+        return growth_chart(
+            [size for size, _ in known],
+            [verdict.throughput_ratio for _, verdict in known],
+            run.break_evens,
+            parameter=sweep.parameter,
+            width=width,
+            baseline=known[0][1].baseline,
+        )
+
+    return Growth(
+        sweep.parameter,
+        tuple(describe_break_evens(run.break_evens, sweep.parameter)),
+        Pair(draw(charts.WIDE), draw(charts.NARROW)),
     )
 
 
@@ -118,6 +159,7 @@ def _page(
             build_section(evidence, name, anchor, graphs, differences.get(name, ()))
             for name, anchor in anchors.items()
         ),
+        growth=build_growth(run),
         method=build_method(run),
         profiled=bool(run.plan.profile_seconds),
         gilscope=run.gilscope,

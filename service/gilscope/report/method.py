@@ -48,7 +48,8 @@ def command(plan: Plan) -> str:
     """Write what to type to make the run again."""
     return shlex.join(
         [
-            *("gilscope", "compare", *(target.reference for target in plan.targets)),
+            *("gilscope", "compare", *dict.fromkeys(target.reference for target in plan.targets)),
+            *_sweep_option(plan),
             *(word for name, text in plan.given.items() for word in ("--arg", f"{name}={text}")),
             *(("--app-dir", plan.app_dir) if plan.app_dir is not None else ()),
             *("--backends", ",".join(plan.backends)),
@@ -60,6 +61,13 @@ def command(plan: Plan) -> str:
             *(("--lenient",) if plan.lenient else ()),
         ]
     )
+
+
+def _sweep_option(plan: Plan) -> tuple[str, ...]:
+    if plan.sweep is None:
+        return ()
+    parameter = plan.sweep.parameter
+    return ("--sweep", f"{parameter}={','.join(target.given[parameter] for target in plan.targets)}")
 
 
 def _load_options(load: Load) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from gilscope.report.tables import (
     Table,
     TrialRow,
     backend_table,
+    place,
     request_details,
     trial_rows,
 )
@@ -363,7 +364,7 @@ def _discarded(rows: tuple[Facts, ...]) -> tuple[Discarded, ...]:
     return tuple(
         Discarded(_where(trial), tuple((caution.message, caution.remedy) for caution in trial.warnings))
         for facts in rows
-        for trial in facts.trials
+        for trial in (*facts.trials, *facts.twins)
         if not trial.valid
     )
 
@@ -390,4 +391,4 @@ def _places(trials: list[Trial]) -> str:
 
 
 def _where(trial: Trial) -> str:
-    return f"{trial.backend}, block {formats.block(trial.block)}"
+    return f"{trial.backend}, block {place(trial)}"

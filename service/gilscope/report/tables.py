@@ -72,6 +72,7 @@ class TrialRow:
 
 TRIAL_COLUMNS = (
     "requests", "errors", "req/s", "p50 ms", "p99 ms", "ping p99 ms", "pings answered", "generator CPU",
+    "generator waits", "sent late ms",
 )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def backend_table(rows: tuple[Facts, ...], verdict: Verdict | None) -> Table:
 
 def trial_rows(rows: tuple[Facts, ...]) -> tuple[TrialRow, ...]:
     """List every trial, block by block."""
-    trials = [trial for facts in rows for trial in facts.trials]
+    trials = [trial for facts in rows for trial in (*facts.trials, *facts.twins)]
     return tuple(_trial_row(trial) for trial in sorted(trials, key=lambda trial: trial.block))
 
 
@@ -135,8 +136,7 @@ def _details(facts: Facts, stages: Sequence[str], *, lens: bool) -> Iterator[Tri
     if facts.valid:
         yield TrialRow("all", facts.backend, cells(known.anatomy(facts), known.lens(facts)), counted=True)
     for trial in sorted(facts.trials, key=lambda trial: trial.block):
-        numbered = formats.block(trial.block)
-        yield TrialRow(numbered, facts.backend, cells(trial.anatomy_ms, trial.lens), trial.valid)
+        yield TrialRow(place(trial), facts.backend, cells(trial.anatomy_ms, trial.lens), trial.valid)
 
 
 def _stages(row: Anatomy | None, stages: Sequence[str]) -> tuple[str, ...]:
@@ -219,7 +219,7 @@ def _p99(value: float, interval: Interval | None, *, rough: bool) -> Cell:
 
 
 def _trial_row(trial: Trial) -> TrialRow:
-    latency, ping = trial.latency_ms, trial.probe_latency_ms
+    latency, ping, generator = trial.latency_ms, trial.probe_latency_ms, trial.generator
     cells = (
         formats.count(trial.requests),
         formats.count(trial.errors),
@@ -228,6 +228,14 @@ def _trial_row(trial: Trial) -> TrialRow:
         formats.significant(latency.p99 if latency else None),
         formats.significant(ping.p99 if ping else None),
         f"{formats.count(trial.probes_answered)} of {formats.count(trial.probes_due)}",
-        formats.percent(trial.generator.cpu_share if trial.generator else None),
+        formats.percent(generator.cpu_share if generator else None),
+        formats.percent(generator.runqueue_share if generator else None),
+        formats.significant(generator.dispatch_lag_p99_ms if generator else None),
     )
-    return TrialRow(formats.block(trial.block), trial.backend, cells, trial.valid)
+    return TrialRow(place(trial), trial.backend, cells, trial.valid)
+
+
+def place(trial: Trial) -> str:
+    """Name a trial's block, and what else tells it from the others of its backend."""
+    twin, again = ", A/A" if trial.twin else "", ", 2nd attempt" if trial.attempt > 1 else ""
+    return f"{formats.block(trial.block)}{twin}{again}"

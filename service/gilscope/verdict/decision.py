@@ -21,6 +21,7 @@ from dataclasses import replace
 from gilscope.model import (
     BASELINE,
     SIMPLEST_FIRST,
+    SPOILING,
     BackendName,
     Interval,
     LoadKind,
@@ -63,7 +64,7 @@ less than that is not worth processes in place of threads."""
 
 def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples], *, seed: int) -> Verdict:
     """Judge one workload from its trials; invalid ones decide nothing."""
-    blocks = _blocks_by_backend(trials, samples)
+    blocks = blocks_by_backend(trials, samples)
     if not blocks:
         return Verdict(
             target.workload, None, None, (), conclusive=False, reason="no backend could be measured",
@@ -131,7 +132,7 @@ def _sentences(*said: str) -> str:
     return ". ".join(filter(None, said))
 
 
-def _blocks_by_backend(
+def blocks_by_backend(
     trials: Sequence[Trial], samples: Mapping[str, Samples]
 ) -> dict[BackendName, list[Block]]:
     """Cut the samples of all valid trials, backends in order of simplicity, blocks in order of time."""
@@ -243,7 +244,13 @@ def _caveats(
 
 
 def _spoilt(trials: Sequence[Trial]) -> Iterator[str]:
-    """Say how many trials do not count; a lenient plan's say so by their warnings, and are told with the figures."""
+    """Say how many trials do not count, and how many do, as a lenient plan has it, although they were spoilt."""
+    kept = sum(trial.valid and any(one.code in SPOILING for one in trial.warnings) for trial in trials)
+    if kept:
+        yield (
+            f"{kept} of {len(trials)} trials were spoilt by the load generator or the machine, and count all the same "
+            "(--lenient)"
+        )
     planned = [trial for trial in trials if trial.attempt == 1]
     lost = sum(not any(other.valid for other in trials if _same_place(other, trial)) for trial in planned)
     if lost:
