@@ -173,7 +173,8 @@ class Plan:
     arguments as they were typed, ``app_dir`` the folder that was put on the import path. ``twins`` says whether one
     backend of each block is tried twice (an A/A pair): how much it differs from itself is the noise floor. ``lenient``
     says that trials count even if the load generator or the machine spoilt them. With a ``sweep`` the targets are one
-    function at several sizes.
+    function at several sizes. With an ``slo`` (such as ``p99=200ms``) the rates that keep it are searched for, and with
+    ``curve`` throughput and latency are measured at further ones.
     """
 
     targets: tuple[Target, ...]
@@ -190,6 +191,8 @@ class Plan:
     twins: bool = False
     lenient: bool = False
     sweep: Sweep | None = None
+    slo: str | None = None
+    curve: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,6 +515,60 @@ class BreakEven:
 
 
 @dataclass(frozen=True, slots=True)
+class CapacityStep:
+    """One rate that was tried, in requests per second, and what for: to ``ramp``, ``bisect``, ``confirm`` or ``curve``.
+
+    ``latency_ms`` is the objective's quantile, from when each request was due; ``kept`` is None where the measurement
+    was spoilt and counts for nothing. ``in_flight`` is the mean number of requests under way.
+    """
+
+    rate: float
+    purpose: str
+    kept: bool | None
+    throughput_rps: float
+    latency_ms: float | None = None
+    in_flight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scalability:
+    """The Universal Scalability Law fitted to a curve, or in ``refusal`` why it was not.
+
+    ``gamma`` is the throughput of one request in flight per second, ``alpha`` the share of contention, ``beta`` the cost
+    of coherency; ``residuals`` are (observed - fitted) / fitted, a figure per point. The peak is extrapolated where it lies
+    beyond the most that was in flight, and None where throughput never falls.
+    """
+
+    gamma: float = 0.0
+    alpha: float = 0.0
+    beta: float = 0.0
+    peak_in_flight: float | None = None
+    peak_rps: float | None = None
+    residuals: tuple[float, ...] = ()
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The highest rate at which a backend keeps a latency objective, such as ``p99=200ms``; rates are per second.
+
+    ``rate`` kept it and ``broken`` is the lowest rate that did not; ``confirmed`` kept it again afterwards. None: there is
+    no such rate. ``curve`` are further rates, ``law`` what was fitted to them.
+    """
+
+    workload: str
+    backend: BackendName
+    slo: str
+    rate: float | None
+    broken: float | None
+    confirmed: float | None
+    note: str
+    steps: tuple[CapacityStep, ...]
+    curve: tuple[CapacityStep, ...] = ()
+    law: Scalability | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One workload on one backend in two runs: each ratio is the later run's figure over the earlier one's."""
 
@@ -550,7 +607,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All trials of one comparison, with the machine they ran on. ``complete`` is False until the last one."""
+    """All trials of one comparison, with the machine they ran on. ``complete`` is False until the last one.
+
+    ``searched`` are the trials of a search for capacities, each at a rate of its own.
+    """
 
     gilscope: str
     name: str
@@ -561,6 +621,8 @@ class Run:
     flames: tuple[Flame, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     break_evens: tuple[BreakEven, ...] = ()
+    capacities: tuple[Capacity, ...] = ()
+    searched: tuple[Trial, ...] = ()
     timing: Timing = Timing()
     complete: bool = False
     schema: int = SCHEMA

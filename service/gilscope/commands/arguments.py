@@ -6,11 +6,14 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gilscope.address import split_address
 from gilscope.errors import ParameterError, UsageError
 from gilscope.model import BackendName
+
+if TYPE_CHECKING:
+    from gilscope.compare.capacity import Slo
 
 T = TypeVar("T")
 
@@ -66,6 +69,16 @@ def backends(text: str) -> tuple[BackendName, ...]:
     if not names:
         raise argparse.ArgumentTypeError(f"names no backend; there is: {', '.join(BackendName)}")
     return tuple(dict.fromkeys(BackendName(name) for name in names))
+
+
+def slo(text: str) -> Slo:
+    """Read a latency objective such as ``p99=200ms``."""
+    from gilscope.compare.capacity import parse_slo  # noqa: PLC0415
+
+    try:
+        return parse_slo(text)
+    except UsageError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def sweep(text: str) -> tuple[str, tuple[str, ...]]:

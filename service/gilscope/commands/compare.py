@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gilscope import __version__
-from gilscope.commands.arguments import address, backends, number, pairs, sweep, whole
+from gilscope.commands.arguments import address, backends, number, pairs, slo, sweep, whole
 from gilscope.errors import INTERRUPTED, UsageError
 from gilscope.model import (
     Arrivals,
@@ -58,6 +58,9 @@ class Preset:
     blocks: int
     profile_s: int
 
+
+SEARCH = Preset(1.0, 10.0, 1, 0)
+"""Of each rate that is tried for --slo."""
 
 PRESETS = {
     "thorough": Preset(1.0, 5.0, 4, 3),
@@ -149,6 +152,17 @@ def _add_load_arguments(parser: argparse.ArgumentParser) -> None:
         help="when those of --rate are due (default: %(default)s)",
     )
     parser.add_argument(
+        "--slo",
+        type=slo,
+        metavar="pQ=LIMIT",
+        help="find the highest open-loop rate that keeps a latency, such as p99=200ms, on each backend",
+    )
+    parser.add_argument(
+        "--curve",
+        action="store_true",
+        help="with --slo: throughput and latency at further rates, and the law they follow",
+    )
+    parser.add_argument(
         "--load-workers",
         type=whole(1, 64),
         metavar="N",
@@ -189,6 +203,13 @@ def _check_load(options: argparse.Namespace) -> None:
     if options.expect_workers and not options.load_master:
         raise UsageError(
             "--expect-workers counts workers of other machines", remedy="--load-master HOST:PORT as well"
+        )
+    if options.curve and not options.slo:
+        raise UsageError("--curve adds to a search", remedy="--slo p99=200ms as well")
+    if options.slo and (options.users or options.rate or options.sweep):
+        raise UsageError(
+            "--slo searches for the rate: it goes with neither --users nor --rate nor --sweep",
+            remedy="leave those out",
         )
     if options.load_workers and options.load_master:
         raise UsageError(
@@ -254,6 +275,8 @@ def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
     from gilscope.backends.table import available  # noqa: PLC0415
 
     preset = PRESETS["quick" if options.quick else "thorough" if options.targets else "demo"]
+    if options.slo and not options.quick:
+        preset = SEARCH
     return Plan(
         targets=tuple(item.target for item in checked),
         backends=options.backends or available(),
@@ -267,15 +290,19 @@ def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
             arrivals=options.arrivals,
             workers=options.load_workers or options.expect_workers or 1,
         ),
-        blocks=options.blocks or preset.blocks,
+        blocks=1 if options.slo else options.blocks or preset.blocks,
         seed=random.SystemRandom().randrange(2**32) if options.seed is None else options.seed,
         pool_size=options.pool_size,
         given=pairs(options.arg),
         app_dir=options.app_dir,
-        profile_seconds=0.0 if options.no_profiles or options.sweep else float(preset.profile_s),
+        profile_seconds=0.0
+        if options.no_profiles or options.sweep or options.slo
+        else float(preset.profile_s),
         python=_shown(sys.executable),
         lens=not options.no_lens,
-        twins=True,
+        twins=not options.slo,
+        slo=str(options.slo) if options.slo else None,
+        curve=options.curve,
         lenient=options.lenient,
         sweep=Sweep(options.sweep[0], tuple(map(float, options.sweep[1]))) if options.sweep else None,
     )
@@ -293,17 +320,20 @@ def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
     from gilscope.compare.experiment import Experiment, Tools  # noqa: PLC0415
     from gilscope.compare.machine import describe_machine  # noqa: PLC0415
     from gilscope.compare.plan import schedule  # noqa: PLC0415
+    from gilscope.compare.seeking import CapacitySearch  # noqa: PLC0415
     from gilscope.compare.trial import Setting  # noqa: PLC0415
     from gilscope.verdict.break_even import of_sweep  # noqa: PLC0415
+    from gilscope.verdict.capacity import fit_curve, judge_capacities  # noqa: PLC0415
     from gilscope.verdict.decision import judge  # noqa: PLC0415
 
     with ExitStack() as stack:
-        watcher = stack.enter_context(watching(plan, list(schedule(plan)), verdicts_to_stderr=options.json))
+        slots = [] if plan.slo else list(schedule(plan))
+        watcher = stack.enter_context(watching(plan, slots, verdicts_to_stderr=options.json))
         for caution in start.cautions:
             watcher.warns(caution)
         upstream_url = stack.enter_context(_upstream(plan))
         setting = Setting(plan, sys.executable, upstream_url, start.folder, options.load_master)
-        experiment = Experiment(
+        experiment = (CapacitySearch if plan.slo else Experiment)(
             Run(__version__, start.name, start.at.isoformat(timespec="seconds"), describe_machine(), plan),
             setting,
             Tools(
@@ -311,6 +341,8 @@ def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
                 partial(judge, seed=plan.seed),
                 partial(draw_flame, plan),
                 partial(of_sweep, seed=plan.seed),
+                fit_curve,
+                judge_capacities,
             ),
             watcher=watcher,
             begun=start.begun,
@@ -358,7 +390,7 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
     from gilscope.report.console import describe_sweep  # noqa: PLC0415
 
     run = evidence.run
-    if not run.trials:
+    if not run.trials and not run.searched:
         print("interrupted before the first trial ended: nothing was kept", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     report = start.folder.write_report(render_report(evidence))
@@ -367,13 +399,14 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
     if told := describe_sweep(run):
         print(f"{told}\n", file=sys.stderr if options.json else sys.stdout)
     if interrupted:
-        print(f"interrupted after {len(run.trials)} trials; they are kept", file=sys.stderr)  # noqa: T201
+        count = len(run.trials) + len(run.searched)
+        print(f"interrupted after {count} trials; they are kept", file=sys.stderr)  # noqa: T201
     print(
         _closing(run, report, time.monotonic() - start.begun), file=sys.stderr if options.json else sys.stdout
     )
     if interrupted:
         return INTERRUPTED
-    return 0 if any(trial.valid for trial in run.trials) else 1
+    return 0 if any(trial.valid for trial in (*run.trials, *run.searched)) else 1
 
 
 def _closing(run: Run, report: Path, total_s: float) -> str:

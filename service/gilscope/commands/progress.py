@@ -40,7 +40,8 @@ class PlainWatcher:
 
     def ends(self, slot: Slot, trial: Trial) -> None:
         """Print the trial's figures, and what it is the first to lack."""
-        self._console.print(f"[{slot.position + 1}/{self._total}] {describe_trial(trial)}", markup=False)
+        of_all = f"/{self._total}" if self._total else ""
+        self._console.print(f"[{slot.position + 1}{of_all}] {describe_trial(trial)}", markup=False)
         for caution in trial.warnings:
             if caution.code in MISSING and caution.code not in self._told:
                 self._told.add(caution.code)
@@ -66,11 +67,14 @@ class BarWatcher(PlainWatcher):
         self._console = progress.console
         self._plan = plan
         self._progress = progress
-        self._task = progress.add_task("", total=sum(planned_seconds(plan, slot) for slot in slots))
+        self._task = progress.add_task("", total=sum(planned_seconds(plan, slot) for slot in slots) or None)
 
     def enters(self, slot: Slot, phase: Phase) -> None:
         """Show what runs now."""
-        now = f"{slot.target.workload} on {slot.backend}, block {slot.block + 1}/{self._plan.blocks}: {phase}"
+        which = f"block {slot.block + 1}/{self._plan.blocks}"
+        if slot.rate is not None:
+            which = f"{slot.rate:.4g} requests/s"
+        now = f"{slot.target.workload} on {slot.backend}, {which}: {phase}"
         self._progress.update(self._task, description=now)
 
     def ends(self, slot: Slot, trial: Trial) -> None:
@@ -90,6 +94,8 @@ class TimeLeft(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Show minutes and seconds."""
+        if task.total is None:
+            return Text(f"{int(task.elapsed or 0) // 60}:{int(task.elapsed or 0) % 60:02d}")
         if task.completed != self._seen[0]:
             self._seen = (task.completed, time.monotonic())
         left = max(0.0, (task.remaining or 0.0) - (time.monotonic() - self._seen[1]))

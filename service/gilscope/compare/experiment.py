@@ -17,6 +17,8 @@ from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
 from gilscope.model import (
     BreakEven,
+    Capacity,
+    CapacityStep,
     Caution,
     Classification,
     Evidence,
@@ -24,6 +26,7 @@ from gilscope.model import (
     Folded,
     Run,
     Samples,
+    Scalability,
     Sweep,
     Target,
     Timing,
@@ -34,6 +37,8 @@ from gilscope.model import (
 Judge = Callable[[Target, Sequence[Trial], Mapping[str, Samples]], Verdict]
 Draw = Callable[[Flame, Folded], str]
 Cross = Callable[[Sweep, Sequence[Target], Sequence[Trial], Mapping[str, Samples]], tuple[BreakEven, ...]]
+Fit = Callable[[Sequence[CapacityStep]], Scalability]
+Rank = Callable[[Target, Sequence[Capacity]], Verdict]
 Classify = Callable[[Target], Classification | None]
 """None: it cannot be found out, and the user knows why."""
 
@@ -42,13 +47,16 @@ Classify = Callable[[Target], Classification | None]
 class Tools:
     """What an experiment leaves to others: finding out about a function, judging trials, drawing stacks.
 
-    ``cross`` finds out, of a sweep, where backends overtake each other.
+    ``cross`` finds out, of a sweep, where backends overtake each other; ``fit`` fits a law to a curve,
+    and ``rank`` judges capacities.
     """
 
     classify: Classify
     judge: Judge
     draw: Draw
     cross: Cross | None = None
+    fit: Fit | None = None
+    rank: Rank | None = None
 
 
 class Experiment:
@@ -74,17 +82,20 @@ class Experiment:
         with ExitStack() as stack:
             stack.callback(generator.stop)
             stack.callback(lens.stop)
-            slots = list(schedule(self._setting.plan))
-            previous = [None, *slots[:-1]]
-            for before, slot, following in zip(previous, slots, [*slots[1:], None], strict=True):
-                if before is None or before.target != slot.target:
-                    self._classify(slot)
-                if self._try(slot, runner):
-                    self._try(replace(slot, attempt=2), runner)
-                if following is None or following.target != slot.target:
-                    self._conclude(slot.target)
+            self._run_all(runner)
         self._cross()
         self._save(complete=True)
+
+    def _run_all(self, runner: TrialRunner) -> None:
+        slots = list(schedule(self._setting.plan))
+        previous = [None, *slots[:-1]]
+        for before, slot, following in zip(previous, slots, [*slots[1:], None], strict=True):
+            if before is None or before.target != slot.target:
+                self._classify(slot)
+            if self._try(slot, runner):
+                self._try(replace(slot, attempt=2), runner)
+            if following is None or following.target != slot.target:
+                self._conclude(slot.target)
 
     def _cross(self) -> None:
         """Find the break-evens of a sweep."""
@@ -121,18 +132,21 @@ class Experiment:
         self.evidence = replace(self.evidence, run=replace(run, plan=plan))
 
     def _keep(self, slot: Slot, outcome: Outcome, runner: TrialRunner) -> None:
+        self._account(runner)
         run, trial = self.evidence.run, outcome.trial
-        watch = runner.stopwatch
-        timing = Timing(time.monotonic() - self._begun, watch.load_s, watch.profiling_s)
         samples = dict(self.evidence.samples)
         if trial.samples is not None and outcome.samples is not None:
             samples[trial.samples] = outcome.samples
-        self.evidence = replace(
-            self.evidence, run=replace(run, trials=(*run.trials, trial), timing=timing), samples=samples
-        )
+        self.evidence = replace(self.evidence, run=replace(run, trials=(*run.trials, trial)), samples=samples)
         self._save()
         for capture in outcome.captures:
             self._keep_flame(slot, capture)
+
+    def _account(self, runner: TrialRunner) -> None:
+        """Take down where the time went until now."""
+        watch = runner.stopwatch
+        timing = Timing(time.monotonic() - self._begun, watch.load_s, watch.profiling_s)
+        self.evidence = replace(self.evidence, run=replace(self.evidence.run, timing=timing))
 
     def _keep_flame(self, slot: Slot, capture: Capture) -> None:
         graph, workload = capture.graph, slot.target.workload
@@ -149,11 +163,14 @@ class Experiment:
     def _conclude(self, target: Target) -> None:
         run = self.evidence.run
         trials = [trial for trial in run.trials if trial.workload == target.workload]
-        verdict = self._tools.judge(target, trials, self.evidence.samples)
+        verdict = self._judge(target, trials)
         self.evidence = replace(self.evidence, run=replace(run, verdicts=(*run.verdicts, verdict)))
         self._save()
         known = {known.workload: known.classification for known in run.plan.targets}
         self._watcher.concludes(verdict, known[target.workload])
+
+    def _judge(self, target: Target, trials: Sequence[Trial]) -> Verdict:
+        return self._tools.judge(target, trials, self.evidence.samples)
 
     def _save(self, *, complete: bool = False) -> None:
         run = replace(self.evidence.run, complete=complete)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gilscope.model import BASELINE, BackendName, Plan, Target
+from gilscope.model import BASELINE, BackendName, Load, LoadKind, Plan, Target
 
 TRIAL_OVERHEAD_S = 1.0
 """What starting and stopping a service takes, roughly; only for telling how long is left."""
@@ -16,7 +16,8 @@ TRIAL_OVERHEAD_S = 1.0
 class Slot:
     """The place of one trial in a run. ``position`` counts from 0; ``last`` is the backend's last block.
 
-    A ``twin`` is the second trial of one backend in a block; ``attempt`` is 2 where a first one was spoilt.
+    A ``twin`` is the second trial of one backend in a block; ``attempt`` is 2 where a first one was spoilt. A slot of a
+    search has a ``rate`` of its own, in requests per second.
     """
 
     target: Target
@@ -26,6 +27,7 @@ class Slot:
     last: bool
     twin: bool = False
     attempt: int = 1
+    rate: float | None = None
 
 
 def backends_of(plan: Plan, target: Target) -> tuple[BackendName, ...]:
@@ -57,6 +59,13 @@ def schedule(plan: Plan) -> Iterator[Slot]:
                 last = block == plan.blocks - 1 and not is_twin
                 yield Slot(target, backend, block, position, last, is_twin)
                 position += 1
+
+
+def load_of(plan: Plan, slot: Slot) -> Load:
+    """Return the load of a trial: the plan's, or an open loop at the slot's own rate."""
+    if slot.rate is None:
+        return plan.load
+    return replace(plan.load, kind=LoadKind.OPEN, users=None, rate=slot.rate)
 
 
 def planned_seconds(plan: Plan, slot: Slot) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from gilscope.address import split_address
 from gilscope.compare.figures import failed_trial, trial_of
 from gilscope.compare.metering import Meter
-from gilscope.compare.plan import Slot
+from gilscope.compare.plan import Slot, load_of
 from gilscope.compare.service import Service, ServiceOptions, running_service
 from gilscope.compare.store import LATENCY_FOLDER, RunFolder, file_name
 from gilscope.compare.watching import Phase
@@ -78,7 +78,7 @@ class TrialRunner:
             return self._measure(slot)
         except (ServiceError, LoadError) as problem:
             python = platform.python_version()
-            return Outcome(failed_trial(slot, self.setting.plan.load, python, str(problem)))
+            return Outcome(failed_trial(slot, load_of(self.setting.plan, slot), python, str(problem)))
 
     def _measure(self, slot: Slot) -> Outcome:
         plan = self.setting.plan
@@ -103,7 +103,7 @@ class TrialRunner:
                 usage = meters[0].usage()
                 trial = trial_of(
                     slot,
-                    plan,
+                    replace(plan, load=load_of(plan, slot)),
                     measured,
                     usage,
                     observation.window(),
@@ -154,7 +154,7 @@ class TrialRunner:
         )
 
     def _order(self, slot: Slot, url: str, samples: str) -> Order:
-        load = self.setting.plan.load
+        load = load_of(self.setting.plan, slot)
         return Order(
             url=url,
             workload=slot.target.name_in_service,
@@ -173,7 +173,8 @@ class TrialRunner:
 
 def _stem(slot: Slot) -> str:
     twin, again = "-twin" if slot.twin else "", "-again" if slot.attempt > 1 else ""
-    return f"{file_name(slot.target.workload)}-{slot.backend}-{slot.block}{twin}{again}"
+    step = f"-at-{slot.rate:.4g}" if slot.rate is not None else ""
+    return f"{file_name(slot.target.workload)}-{slot.backend}-{slot.block}{step}{twin}{again}"
 
 
 def _with_caution(trial: Trial, caution: Caution | None) -> Trial:

@@ -114,6 +114,7 @@ def describe_trial(trial: Trial) -> str:
     """Render a trial's figures in one line, and below it why they do not count."""
     name = f"{trial.workload} {trial.backend}{' again (A/A)' if trial.twin else ''} block {trial.block + 1}"
     name += ", 2nd attempt" if trial.attempt > 1 else ""
+    name += f" at {significant(trial.load.rate)}/s" if trial.load.rate else ""
     if trial.latency_ms is None:
         return f"{name}: {trial.warnings[0].message if trial.warnings else 'nothing measured'}"
     probe = trial.probe_latency_ms

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gilscope.model import BackendName, Evidence, Run
 from gilscope.report import charts, formats, palette
+from gilscope.report.capacity import CapacitySection, build_capacities
 from gilscope.report.cards import Card, Excluded, build_cards, untried
 from gilscope.report.facts import planned_trials, workloads
 from gilscope.report.growth import describe_break_evens, growth_chart
@@ -40,6 +41,7 @@ class Page:
     partial: str
     cards: tuple[Card, ...]
     sections: tuple[Section, ...]
+    capacities: tuple[CapacitySection, ...]
     growth: Growth | None
     method: Method
     profiled: bool
@@ -158,7 +160,9 @@ def _page(
         sections=tuple(
             build_section(evidence, name, anchor, graphs, differences.get(name, ()))
             for name, anchor in anchors.items()
+            if run.plan.slo is None
         ),
+        capacities=build_capacities(evidence, anchors),
         growth=build_growth(run),
         method=build_method(run),
         profiled=bool(run.plan.profile_seconds),
@@ -169,13 +173,17 @@ def _page(
 def _summary(run: Run, workload_count: int) -> str:
     plan = run.plan
     return (
-        f"{formats.many(workload_count, 'workload')} behind one aiohttp service: {offered(plan.load)},"
+        f"{formats.many(workload_count, 'workload')} behind one aiohttp service: {offered(plan)},"
         f" {formats.seconds(plan.load.seconds)} per trial, {formats.many(plan.blocks, 'block')}."
         f" {run.machine.python}, {formats.many(run.machine.cores, 'core')}."
     )
 
 
 def _partial(evidence: Evidence) -> str:
+    if evidence.run.plan.slo is not None:
+        return (
+            f"This run is partial: {formats.many(len(evidence.run.searched), 'trial')} of the search are in."
+        )
     done = sum(trial.attempt == 1 for trial in evidence.run.trials)
     planned = planned_trials(evidence)
     return (

@@ -37,8 +37,11 @@ def build_method(run: Run) -> Method:
     )
 
 
-def offered(load: Load) -> str:
+def offered(plan: Plan) -> str:
     """Say the load in words: ``20 users in a closed loop``."""
+    load = plan.load
+    if plan.slo is not None:
+        return f"a search for the highest arrival rate that keeps {plan.slo}"
     if load.kind is LoadKind.CLOSED:
         return f"{formats.many(load.users or 0, 'user')} in a closed loop"
     return f"{formats.plain(load.rate or 0)} arrivals per second in an open loop"
@@ -53,8 +56,9 @@ def command(plan: Plan) -> str:
             *(word for name, text in plan.given.items() for word in ("--arg", f"{name}={text}")),
             *(("--app-dir", plan.app_dir) if plan.app_dir is not None else ()),
             *("--backends", ",".join(plan.backends)),
-            *_load_options(plan.load),
-            *("--blocks", str(plan.blocks), "--seed", str(plan.seed)),
+            *_load_options(plan),
+            *(() if plan.slo else ("--blocks", str(plan.blocks))),
+            *("--seed", str(plan.seed)),
             *(("--pool-size", str(plan.pool_size)) if plan.pool_size is not None else ()),
             *(() if plan.profile_seconds else ("--no-profiles",)),
             *(() if plan.lens else ("--no-lens",)),
@@ -70,9 +74,12 @@ def _sweep_option(plan: Plan) -> tuple[str, ...]:
     return ("--sweep", f"{parameter}={','.join(target.given[parameter] for target in plan.targets)}")
 
 
-def _load_options(load: Load) -> tuple[str, ...]:
+def _load_options(plan: Plan) -> tuple[str, ...]:
+    load = plan.load
     duration = ("--duration", f"{load.seconds:g}", "--warm-up", f"{load.warmup_seconds:g}")
     workers = ("--load-workers", str(load.workers)) if load.workers > 1 else ()
+    if plan.slo is not None:
+        return ("--slo", plan.slo, *(("--curve",) if plan.curve else ()), *workers, *duration)
     if load.kind is LoadKind.CLOSED:
         return ("--users", str(load.users), *workers, *duration)
     return ("--rate", f"{load.rate:g}", "--arrivals", load.arrivals, *workers, *duration)
@@ -93,7 +100,7 @@ def _machine(run: Run) -> Named:
 
 def _plan(plan: Plan) -> Named:
     return (
-        ("load", offered(plan.load)),
+        ("load", offered(plan)),
         (
             "each trial",
             f"{formats.seconds(plan.load.seconds)} after {formats.seconds(plan.load.warmup_seconds)} of warm-up",

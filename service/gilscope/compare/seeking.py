@@ -1,0 +1,130 @@
+"""A search for capacities: for each backend, the highest open-loop rate that keeps a latency objective."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gilscope.compare.capacity import FLOOR_RATE, MAX_RATE, Purpose, Search, Slo, parse_slo
+from gilscope.compare.experiment import Experiment
+from gilscope.compare.plan import Slot, backends_of
+from gilscope.compare.trial import TrialRunner
+from gilscope.model import Capacity, CapacityStep, Target, Trial, Verdict
+from gilscope.quantiles import quantile
+
+KEPT_UP = 0.95
+"""A backend that answers fewer than this share of what is offered does not keep up, however short its latencies."""
+
+BEGIN_RATE = 16.0
+"""Where to begin if nothing is known of the function, in requests per second."""
+
+CURVE = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.15, 1.3)
+"""The rates of a curve, as shares of the capacity."""
+
+CURVE_PURPOSE = "curve"
+
+
+class CapacitySearch(Experiment):
+    """Conducts a plan with an objective: a search on each backend, one after the other, in shuffled order."""
+
+    def _run_all(self, runner: TrialRunner) -> None:
+        plan = self._setting.plan
+        shuffle = random.Random(plan.seed).shuffle
+        position = 0
+        for target in plan.targets:
+            order = list(backends_of(plan, target))
+            shuffle(order)
+            for number, backend in enumerate(order):
+                slot = Slot(target, backend, 0, position, last=False)
+                if number == 0:
+                    self._classify(slot)
+                position = self._seek(slot, runner)
+            self._conclude(target)
+
+    def _judge(self, target: Target, trials: Sequence[Trial]) -> Verdict:  # noqa: ARG002  those of a search count otherwise
+        assert self._tools.rank is not None
+        return self._tools.rank(target, self.evidence.run.capacities)
+
+    def _seek(self, slot: Slot, runner: TrialRunner) -> int:
+        """Search on one backend; return the position of the next trial."""
+        slo = parse_slo(self._setting.plan.slo or "")
+        search, steps = Search(self._begin_rate(slot.target)), []
+        while (asked := search.next_rate()) is not None:
+            rate, purpose = asked
+            step = self._step(slot, rate, purpose, slo, runner)
+            search.record(step.kept)
+            steps.append(step)
+            slot = _next(slot)
+        found = search.outcome()
+        curve = []
+        for share in CURVE if self._setting.plan.curve and found.capacity else ():
+            rate = min(MAX_RATE, max(FLOOR_RATE, share * (found.capacity or 0.0)))
+            curve.append(self._step(slot, rate, CURVE_PURPOSE, slo, runner))
+            slot = _next(slot)
+        capacity = Capacity(
+            slot.target.workload,
+            slot.backend,
+            str(slo),
+            found.capacity,
+            found.broken,
+            found.confirmed_rate,
+            found.note,
+            tuple(steps),
+            tuple(curve),
+            self._tools.fit(tuple(curve)) if curve and self._tools.fit is not None else None,
+        )
+        run = self.evidence.run
+        self.evidence = replace(self.evidence, run=replace(run, capacities=(*run.capacities, capacity)))
+        self._save()
+        return slot.position
+
+    def _begin_rate(self, target: Target) -> float:
+        """Begin at half of what one call after the other would make."""
+        known = {known.workload: known.classification for known in self.evidence.run.plan.targets}
+        found = known.get(target.workload)
+        rate = 500 / found.call_ms if found is not None and found.call_ms > 0 else BEGIN_RATE
+        return min(max(rate, FLOOR_RATE), MAX_RATE)
+
+    def _step(
+        self, slot: Slot, rate: float, purpose: Purpose | str, slo: Slo, runner: TrialRunner
+    ) -> CapacityStep:
+        # Every step has a block number, and so arrivals, of its own: measuring again is measuring something new.
+        slot = replace(slot, rate=rate)
+        self._watcher.begins(slot)
+        outcome = runner.run(slot)
+        trial, samples = outcome.trial, outcome.samples
+        self._account(runner)
+        run = self.evidence.run
+        self.evidence = replace(self.evidence, run=replace(run, searched=(*run.searched, trial)))
+        self._save()
+        self._watcher.ends(slot, trial)
+        latencies_ms = sorted(samples.latencies_ms) if samples else []
+        latency_ms = quantile(latencies_ms, slo.quantile) if latencies_ms else None
+        return CapacityStep(
+            rate,
+            str(purpose),
+            kept(trial, latency_ms, slo),
+            trial.throughput_rps,
+            latency_ms,
+            trial.in_flight,
+        )
+
+
+def kept(trial: Trial, latency_ms: float | None, slo: Slo) -> bool | None:
+    """Whether a trial kept the objective: within the limit, nothing dropped or given up, and keeping up.
+
+    None where the generator or the machine spoilt it; a trial in which requests failed has broken it.
+    """
+    if trial.errors or latency_ms is None:
+        return False if trial.generator is not None else None
+    overloaded = trial.dropped + trial.unanswered > 0
+    if overloaded or trial.throughput_rps < KEPT_UP * (trial.offered or 0) / trial.load.seconds:
+        return False
+    if not trial.valid:
+        return None
+    return latency_ms <= slo.limit_ms
+
+
+def _next(slot: Slot) -> Slot:
+    return replace(slot, block=slot.block + 1, position=slot.position + 1, rate=None)

@@ -1,0 +1,91 @@
+"""The verdict of a search for capacities: who keeps the objective up to the highest rate. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gilscope.model import (
+    BASELINE,
+    SIMPLEST_FIRST,
+    BackendName,
+    Capacity,
+    CapacityStep,
+    Interval,
+    Scalability,
+    Target,
+    Verdict,
+)
+from gilscope.verdict.decision import TIE_MARGIN
+from gilscope.verdict.scalability import Fit, fit_usl
+from gilscope.verdict.wording import figure
+
+UNBOUNDED = 1.05
+"""By how much a capacity may be too low where no rate was seen to break the objective."""
+
+
+def judge_capacities(target: Target, capacities: Sequence[Capacity]) -> Verdict:
+    """Judge one workload by its capacities.
+
+    A backend is out if another one's capacity lies above the rate that broke the objective on it, by more than a tie.
+    The interval of a capacity reaches from the rate that was confirmed to the one that broke the objective: it is what
+    the search found out, and no confidence interval.
+    """
+    own = {capacity.backend: capacity for capacity in capacities if capacity.workload == target.workload}
+    known = {name: interval(own[name]) for name in SIMPLEST_FIRST if name in own and own[name].rate}
+    caveats = tuple(f"{name}: {own[name].note}" for name in SIMPLEST_FIRST if name in own and own[name].note)
+    if not known:
+        reason = "no backend keeps the objective at any rate that was tried"
+        return Verdict(target.workload, None, None, (), conclusive=False, reason=reason, caveats=caveats)
+    best = max(known, key=lambda name: known[name].mid)
+    left = [name for name in known if name is best or known[best].mid <= known[name].high * (1 + TIE_MARGIN)]
+    winner = best if len(left) == 1 and len(known) > 1 else None
+    baseline = BASELINE if BASELINE in known else next(iter(known))
+    return Verdict(
+        workload=target.workload,
+        winner=winner,
+        recommended=left[0],
+        ties=() if winner else tuple(left),
+        conclusive=winner is not None,
+        reason=_reason(own, known, best),
+        caveats=caveats,
+        throughput_rps=known,
+        throughput_ratio={name: _over(one, known[baseline]) for name, one in known.items()},
+        baseline=baseline,
+    )
+
+
+def interval(capacity: Capacity) -> Interval:
+    """Return what is known of a capacity: confirmed, kept, and broken at, in requests per second."""
+    rate = capacity.rate or 0.0
+    return Interval(min(rate, capacity.confirmed or rate), rate, capacity.broken or rate * UNBOUNDED)
+
+
+def _reason(
+    own: Mapping[BackendName, Capacity], known: Mapping[BackendName, Interval], best: BackendName
+) -> str:
+    others = sorted((name for name in own if name is not best), key=lambda name: -(own[name].rate or 0.0))
+    told = [
+        f"on {name} up to {figure(known[name].mid)} ({known[best].mid / known[name].mid:.2f}x)"
+        if name in known
+        else f"on {name} at no rate"
+        for name in others
+    ]
+    beside = f"; {', '.join(told)}" if told else ""
+    return f"{own[best].slo} is kept on {best} up to {figure(known[best].mid)} requests/s{beside}"
+
+
+def _over(one: Interval, other: Interval) -> Interval:
+    if one == other:
+        return Interval(1.0, 1.0, 1.0)
+    return Interval(one.low / other.high, one.mid / other.mid, one.high / other.low)
+
+
+def fit_curve(curve: Sequence[CapacityStep]) -> Scalability:
+    """Fit the Universal Scalability Law to the throughput of a curve over what was in flight."""
+    points = [(step.in_flight, step.throughput_rps) for step in curve if step.in_flight]
+    found = fit_usl([(in_flight, rps) for in_flight, rps in points])
+    if isinstance(found, Fit):
+        return Scalability(
+            found.gamma, found.alpha, found.beta, found.peak_in_flight, found.peak_rps, found.residuals
+        )
+    return Scalability(refusal=found.reason)
