@@ -174,7 +174,8 @@ class Plan:
     backend of each block is tried twice (an A/A pair): how much it differs from itself is the noise floor. ``lenient``
     says that trials count even if the load generator or the machine spoilt them. With a ``sweep`` the targets are one
     function at several sizes. With an ``slo`` (such as ``p99=200ms``) the rates that keep it are searched for, and with
-    ``curve`` throughput and latency are measured at further ones.
+    ``curve`` throughput and latency are measured at further ones. ``url`` is that of a service that runs already, and was
+    measured as it is.
     """
 
     targets: tuple[Target, ...]
@@ -193,6 +194,7 @@ class Plan:
     sweep: Sweep | None = None
     slo: str | None = None
     curve: bool = False
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,8 +161,8 @@ def test_time_left_does_not_fall_below_nothing(clock: Clock) -> None:
     assert column.render(task_of(100)).plain == "0:00 left"
 
 
-def test_without_a_total_nothing_is_left(clock: Clock) -> None:
-    assert TimeLeft().render(task_of(0, total=None)).plain == "0:00 left"
+def test_without_a_total_the_time_until_now_is_told(clock: Clock) -> None:
+    assert TimeLeft().render(task_of(0, total=None)).plain == "0:00"
 
 
 class Screen(io.StringIO):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from gilscope.address import split_address
 from gilscope.errors import ParameterError, UsageError
@@ -69,6 +70,14 @@ def backends(text: str) -> tuple[BackendName, ...]:
     if not names:
         raise argparse.ArgumentTypeError(f"names no backend; there is: {', '.join(BackendName)}")
     return tuple(dict.fromkeys(BackendName(name) for name in names))
+
+
+def service_url(text: str) -> str:
+    """Check the URL of a service, ``http://HOST:PORT``; a slash at its end is taken off."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"takes http://HOST:PORT, not {text!r}")
+    return text.rstrip("/")
 
 
 def slo(text: str) -> Slo:

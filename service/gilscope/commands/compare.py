@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gilscope import __version__
-from gilscope.commands.arguments import address, backends, number, pairs, slo, sweep, whole
+from gilscope.commands.arguments import address, backends, number, pairs, service_url, slo, sweep, whole
 from gilscope.errors import INTERRUPTED, UsageError
 from gilscope.model import (
     Arrivals,
@@ -163,6 +163,12 @@ def _add_load_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --slo: throughput and latency at further rates, and the law they follow",
     )
     parser.add_argument(
+        "--url",
+        type=service_url,
+        metavar="URL",
+        help="measure a gilscope service that runs already, here or elsewhere, as it is; TARGET names its workloads",
+    )
+    parser.add_argument(
         "--load-workers",
         type=whole(1, 64),
         metavar="N",
@@ -211,6 +217,11 @@ def _check_load(options: argparse.Namespace) -> None:
             "--slo searches for the rate: it goes with neither --users nor --rate nor --sweep",
             remedy="leave those out",
         )
+    if options.url and (options.sweep or options.app_dir or options.pool_size or options.load_master):
+        raise UsageError(
+            "--url measures a service as it is: it goes with none of --sweep, --app-dir, --pool-size, --load-master",
+            remedy="leave those out, or let compare start the service",
+        )
     if options.load_workers and options.load_master:
         raise UsageError(
             "--load-workers starts Locust here, --load-master waits for it from elsewhere",
@@ -238,6 +249,12 @@ def _check_targets(options: argparse.Namespace) -> list[Checked]:
     from gilscope.compare.preflight import check_targets  # noqa: PLC0415
     from gilscope.workloads.catalogue import DEMO_SET  # noqa: PLC0415
 
+    if options.url is not None:
+        from gilscope.compare.elsewhere import ask_service, check_elsewhere  # noqa: PLC0415
+
+        return check_elsewhere(
+            ask_service(options.url), options.targets, pairs(options.arg), options.backends
+        )
     for name in options.backends or ():
         reason = BACKENDS[name].unavailable()
         if reason is not None:
@@ -279,7 +296,7 @@ def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         preset = SEARCH
     return Plan(
         targets=tuple(item.target for item in checked),
-        backends=options.backends or available(),
+        backends=options.backends or (tuple(BackendName) if options.url else available()),
         load=Load(
             kind=LoadKind.CLOSED if options.rate is None else LoadKind.OPEN,
             users=(options.users or USERS) if options.rate is None else None,
@@ -295,17 +312,21 @@ def _plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         pool_size=options.pool_size,
         given=pairs(options.arg),
         app_dir=options.app_dir,
-        profile_seconds=0.0
-        if options.no_profiles or options.sweep or options.slo
-        else float(preset.profile_s),
+        profile_seconds=0.0 if _takes_no_profiles(options) else float(preset.profile_s),
         python=_shown(sys.executable),
-        lens=not options.no_lens,
+        lens=not options.no_lens and options.url is None,
+        url=options.url,
         twins=not options.slo,
         slo=str(options.slo) if options.slo else None,
         curve=options.curve,
         lenient=options.lenient,
         sweep=Sweep(options.sweep[0], tuple(map(float, options.sweep[1]))) if options.sweep else None,
     )
+
+
+def _takes_no_profiles(options: argparse.Namespace) -> bool:
+    """Whether no graphs are taken: of a search or a sweep they would be too many, of a service elsewhere none can be."""
+    return bool(options.no_profiles or options.sweep or options.slo or options.url)
 
 
 def _shown(python: str) -> str:
@@ -357,6 +378,9 @@ def _upstream(plan: Plan) -> Iterator[str | None]:
     from gilscope.workloads.catalogue import BUILT_IN  # noqa: PLC0415
     from gilscope.workloads.upstream_process import running_upstream  # noqa: PLC0415
 
+    if plan.url is not None:
+        yield None
+        return
     built_in = [BUILT_IN[target.reference] for target in plan.targets if target.reference in BUILT_IN]
     if any(workload.needs_upstream for workload in built_in):
         with running_upstream() as url:
@@ -368,7 +392,7 @@ def _upstream(plan: Plan) -> Iterator[str | None]:
 def _classify(plan: Plan, raising: frozenset[str], target: Target) -> Classification | None:
     from gilscope.classify.classifying import classify  # noqa: PLC0415
 
-    if target.workload in raising:
+    if target.workload in raising or plan.url is not None:
         return None
     found = classify(target.reference, {**plan.given, **target.given}, plan.app_dir)
     return replace(found, target=target.workload)

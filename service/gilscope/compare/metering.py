@@ -16,29 +16,33 @@ from gilscope.lens.steal import stolen_seconds
 class Usage:
     """CPU (in cores) and memory of the service and its children, and what the hypervisor took from everybody.
 
-    ``steal_share`` is of the whole machine's CPU time, 0 to 1.
+    ``steal_share`` is of the whole machine's CPU time, 0 to 1. None: the service runs elsewhere.
     """
 
-    cpu_cores: float
-    memory_mb: float
+    cpu_cores: float | None
+    memory_mb: float | None
     steal_share: float
 
 
 class Meter:
-    """Reads a process tree's usage from when it is made."""
+    """Reads a process tree's usage from when it is made; without a ``pid``, what this machine loses alone."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int | None) -> None:
         self._pid = pid
-        self._cpu_s, self._stolen_s, self._begun = cpu_seconds(pid), stolen_seconds(), time.monotonic()
+        self._cpu_s, self._stolen_s, self._begun = _cpu(pid), stolen_seconds(), time.monotonic()
 
     def usage(self) -> Usage:
         """Return the usage since then."""
         elapsed_s = time.monotonic() - self._begun
         return Usage(
-            cpu_cores=(cpu_seconds(self._pid) - self._cpu_s) / elapsed_s,
-            memory_mb=memory_mb(self._pid),
+            cpu_cores=None if self._pid is None else (_cpu(self._pid) - self._cpu_s) / elapsed_s,
+            memory_mb=None if self._pid is None else memory_mb(self._pid),
             steal_share=(stolen_seconds() - self._stolen_s) / elapsed_s / (os.cpu_count() or 1),
         )
+
+
+def _cpu(pid: int | None) -> float:
+    return 0.0 if pid is None else cpu_seconds(pid)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from gilscope.address import split_address
+from gilscope.compare.elsewhere import query_of
 from gilscope.compare.figures import failed_trial, trial_of
 from gilscope.compare.metering import Meter
 from gilscope.compare.plan import Slot, load_of
@@ -75,14 +76,30 @@ class TrialRunner:
         """Run one trial. What goes wrong in it becomes a trial that counts nothing and says why."""
         self.enters(slot, Phase.STARTING)
         try:
-            return self._measure(slot)
+            return self._measure(slot) if self.setting.plan.url is None else self._measure_elsewhere(slot)
         except (ServiceError, LoadError) as problem:
             python = platform.python_version()
             return Outcome(failed_trial(slot, load_of(self.setting.plan, slot), python, str(problem)))
 
+    def _measure_elsewhere(self, slot: Slot) -> Outcome:
+        """Measure a service that runs already: whatever it has done before, and without seeing into it."""
+        plan, stem, meters = self.setting.plan, _samples_path(slot), list[Meter]()
+
+        def on_window() -> None:
+            meters.append(Meter(None))
+            self.enters(slot, Phase.MEASURING)
+
+        self.enters(slot, Phase.WARM_UP)
+        begun = time.monotonic()
+        with self.generator.load(self._order(slot, plan.url or "", stem), on_window) as measured:
+            self.stopwatch.load_s += time.monotonic() - begun
+        own = replace(plan, load=load_of(plan, slot))
+        trial = trial_of(slot, own, measured, meters[0].usage(), None, python="", samples=stem)
+        return Outcome(trial, measured.samples)
+
     def _measure(self, slot: Slot) -> Outcome:
         plan = self.setting.plan
-        stem = f"{LATENCY_FOLDER}/{_stem(slot)}.csv.gz"
+        stem = _samples_path(slot)
         self.generator.prepare()  # They come up beside the service.
         observation = Observation(self.lens)
         with running_service(self._service_options(slot)) as service:
@@ -168,7 +185,13 @@ class TrialRunner:
             samples=str(self.setting.folder.path / samples),
             rate=load.rate,
             arrivals=load.arrivals,
+            # A service of ours got its arguments when it was started.
+            query=query_of(self.setting.plan.given) if self.setting.plan.url is not None else "",
         )
+
+
+def _samples_path(slot: Slot) -> str:
+    return f"{LATENCY_FOLDER}/{_stem(slot)}.csv.gz"
 
 
 def _stem(slot: Slot) -> str:

@@ -233,7 +233,9 @@ def describe(totals: Totals, options: Namespace, processes: int, silent: int = 0
 
 
 def _open_rows(totals: Totals, options: Namespace, processes: int) -> list[str]:
-    loop = f"open loop, {options.rate:g}/s {options.arrivals}, seed {options.seed}"
+    shape = getattr(options, "shape", None)
+    rate = f"{options.rate:g}/s" + (f" at the peak of a {shape}" if shape else "")
+    loop = f"open loop, {rate}, {options.arrivals}, seed {options.seed}"
     return [
         f"gilscope: {loop}, {_counted(processes, 'sending process', 'es')}; milliseconds",
         _TITLES,
@@ -463,8 +465,9 @@ class _Desk:
             self.reset()
 
     def _on_quit(self, **_: Any) -> None:  # noqa: ANN401
+        table = self.text()
         if self.totals.work.due or self.totals.ping.due:
-            sys.stderr.write(f"\n{self.text()}")
+            sys.stderr.write(f"\n{table}")
 
 
 class _Alone(_Desk):

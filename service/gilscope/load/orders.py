@@ -12,7 +12,7 @@ class Order:
     """One trial's load: ``users`` in a closed loop or, where that is None, ``rate`` arrivals per second in an open one.
 
     ``drain_s`` bounds the wait for what was due in the window and is still unanswered at its end; ``samples`` is
-    the file to which raw samples are written.
+    the file to which raw samples are written. ``query`` are arguments for the service, URL-encoded.
     """
 
     url: str
@@ -27,6 +27,7 @@ class Order:
     samples: str
     rate: float | None = None
     arrivals: Arrivals = Arrivals.POISSON
+    query: str = ""
 
     @property
     def open(self) -> bool:

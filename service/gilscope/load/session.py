@@ -52,7 +52,11 @@ class Session:
         """Start the users."""
         order, environment = self._order, self._environment
         environment.parsed_options = Namespace(
-            own_workload=order.workload, workload="", backend=order.backend, query="", web_base_path=""
+            own_workload=order.workload,
+            workload="",
+            backend=order.backend,
+            query=order.query,
+            web_base_path="",
         )
         classes = [(self._work_class(), self._part.share(order.users) if order.users is not None else 1)]
         if self._part.number == 0:

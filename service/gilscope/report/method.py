@@ -56,6 +56,7 @@ def command(plan: Plan) -> str:
             *(word for name, text in plan.given.items() for word in ("--arg", f"{name}={text}")),
             *(("--app-dir", plan.app_dir) if plan.app_dir is not None else ()),
             *("--backends", ",".join(plan.backends)),
+            *(("--url", plan.url) if plan.url is not None else ()),
             *_load_options(plan),
             *(() if plan.slo else ("--blocks", str(plan.blocks))),
             *("--seed", str(plan.seed)),
@@ -92,7 +93,7 @@ def _machine(run: Run) -> Named:
         ("processor", f"{machine.cpu}, {formats.many(machine.cores, 'core')}"),
         ("memory", f"{formats.significant(machine.memory_mb / 1024)} GB"),
         ("Python", machine.python),
-        ("service on", run.plan.python),
+        ("service on", run.plan.url or run.plan.python),
         ("start method", machine.start_method),
         ("gilscope", run.gilscope),
     )
