@@ -7,9 +7,11 @@ import math
 import os
 import re
 import signal
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -22,8 +24,11 @@ from gilscope.child import Child
 from gilscope.errors import LoadError, ServiceError
 from gilscope.load.arrivals import poisson
 from gilscope.load.control import Generator
+from gilscope.load.judging import judge_generator
 from gilscope.load.orders import Measured, Order
 from gilscope.load.samples import read_samples
+from gilscope.model import Arrivals
+from gilscope.quantiles import quantile
 
 pytestmark = pytest.mark.integration
 
@@ -325,3 +330,161 @@ def test_a_generator_ends_when_stopped_and_may_be_stopped_twice() -> None:
     generator.stop()
     all_end([process])
     generator.stop()
+
+
+# The open loop.
+
+RATE = 200.0
+
+
+def open_order(order: Order, **changes: object) -> Order:
+    return replace(order, users=None, rate=RATE, **changes)  # type: ignore[arg-type]
+
+
+def test_an_open_loop_shows_the_stall_that_a_closed_one_hides(
+    generator: Generator, service: Service, order: Order
+) -> None:
+    # A fiftieth of the window is enough: one in a hundred is what p99 is about.
+    opened = measure(generator, open_order(order, seconds=2.5), service.stall)
+    closed = measure(generator, replace(order, users=1, seconds=2.5), service.stall)
+    assert quantile(sorted(opened.samples.latencies_ms), 0.99) >= 900 * STALL_S
+    assert max(closed.samples.latencies_ms) >= 900 * STALL_S, "the one user waited through it"
+    assert quantile(sorted(closed.samples.latencies_ms), 0.99) < 450 * STALL_S
+    assert closed.tally.offered is None
+
+
+def test_every_arrival_of_an_open_loop_is_accounted_for(
+    generator: Generator, service: Service, order: Order
+) -> None:
+    order = open_order(order, seconds=1.5)
+    before = service.count("/work/primes/threads")
+    measured = measure(generator, order)
+    work, tally = measured.samples.work, measured.tally
+    assert tally.offered == len(work.at_s) + tally.errors + tally.dropped + len(
+        measured.samples.unanswered.due_s
+    )
+    assert (tally.errors, tally.dropped) == (0, 0)
+    assert abs(tally.offered - RATE * 1.5) < 6 * math.sqrt(RATE * 1.5)
+    assert service.count("/work/primes/threads") - before >= tally.offered, "and the warm-up's"
+    assert all(0 <= at < measured.samples.window_s == 1.5 for at in work.at_s)
+    assert all(
+        response + 1e-3 >= sent for response, sent in zip(work.latency_ms, work.service_ms, strict=True)
+    ), "what was due waits for its send as well"
+    assert tally.in_flight is not None
+    # Little's law, on the generator's own account of what is under way.
+    expected = len(measured.samples.done_s) / 1.5 * sum(work.service_ms) / len(work.service_ms) / 1e3
+    assert tally.in_flight == pytest.approx(expected, rel=0.25)
+
+
+def test_an_evenly_spaced_loop_is_evenly_spaced(generator: Generator, order: Order) -> None:
+    measured = measure(generator, open_order(order, arrivals=Arrivals.UNIFORM))
+    gaps = [after - before for before, after in pairwise(sorted(measured.samples.work.at_s))]
+    assert gaps == pytest.approx([1 / RATE] * len(gaps), abs=ROUNDED_S)
+
+
+def test_what_is_never_answered_counts_for_as_long_as_it_was_waited_for(
+    generator: Generator, service: Service, order: Order
+) -> None:
+    def stop() -> None:
+        os.kill(service.child.pid, signal.SIGSTOP)
+
+    try:
+        measured = measure(generator, open_order(order, drain_s=0.3), stop)
+    finally:
+        os.kill(service.child.pid, signal.SIGCONT)
+    lost = measured.samples.unanswered
+    assert measured.tally.offered is not None
+    assert len(lost.due_s) > 0.8 * measured.tally.offered > 50
+    assert max(lost.waited_ms) >= 800, "from when it was due to when it was given up"
+    assert sorted(measured.samples.latencies_ms) == sorted(
+        [*measured.samples.work.latency_ms, *lost.waited_ms]
+    )
+
+
+# Several workers.
+
+
+@pytest.fixture(scope="module")
+def crew() -> Iterator[Generator]:
+    generator = Generator(workers=2)
+    yield generator
+    generator.stop()
+
+
+def workers_of(generator: Generator) -> list[psutil.Process]:
+    children = psutil.Process(pid_of(generator)).children()
+    return [child for child in children if "gilscope.load.worker" in child.cmdline()]
+
+
+@pytest.mark.parametrize("users", [None, 5])
+def test_two_workers_make_the_load_of_one(
+    crew: Generator, service: Service, order: Order, users: int | None
+) -> None:
+    order = replace(open_order(order, seconds=1.5), users=users, rate=None if users else RATE)
+    before = service.count("/work/primes/threads")
+    measured = measure(crew, order)
+    answered = service.count("/work/primes/threads") - before
+    assert len(workers_of(crew)) == 2
+    inside = len(measured.samples.work.at_s)
+    assert 0 < inside < answered
+    if users is None:
+        assert measured.tally.offered == inside
+        assert abs(inside - RATE * 1.5) < 6 * math.sqrt(RATE * 1.5), "the rate is that of both together"
+    else:
+        in_flight = sum(measured.samples.work.latency_ms) / 1e3 / measured.samples.window_s
+        assert 2.5 < in_flight < 5.5, "five users in all"
+    require_every_arrival(order, measured)
+
+
+def test_a_worker_that_dies_is_told_and_all_are_replaced(crew: Generator, order: Order) -> None:
+    crew.prepare()
+    crew._ready_child()
+    before = [psutil.Process(pid_of(crew)), *workers_of(crew)]
+    with pytest.raises(LoadError, match=r"a Locust worker ended with exit code -9"):
+        measure(crew, order, before[1].kill)
+    all_end(before)
+    assert measure(crew, order).samples.work.at_s
+    assert len(workers_of(crew)) == 2
+
+
+def test_workers_that_nobody_starts_are_waited_for_no_longer_than_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gilscope.load.control.ASSEMBLE_S", 0.5)
+    generator = Generator(workers=2, master="127.0.0.1:0")
+    with pytest.raises(LoadError, match=r"0 of 2 Locust workers came within 0\.5 s"):
+        generator._ready_child()
+    generator.stop()
+
+
+# A generator that is held up.
+
+
+@contextmanager
+def busy_beside(pid: int, count: int) -> Iterator[None]:
+    """Pin a process, and so many others that only compute, to one core."""
+    core = {min(os.sched_getaffinity(0))}
+    allowed = os.sched_getaffinity(pid)
+    spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        for process in (pid, *(spinner.pid for spinner in spinners)):
+            os.sched_setaffinity(process, core)
+        yield
+    finally:
+        os.sched_setaffinity(pid, allowed)
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
+def test_a_generator_that_has_to_share_its_core_is_found_out(
+    generator: Generator, service: Service, order: Order
+) -> None:
+    order = open_order(order, seconds=1.0)
+    measure(generator, order)
+    with busy_beside(pid_of(generator), 3):
+        slowed = measure(generator, order)
+    p50_ms = quantile(sorted(slowed.samples.work.from_send_ms), 0.5)
+    found = {caution.code for caution in judge_generator(slowed.tally.generator, p50_ms)}
+    assert "generator-starved" in found, slowed.tally.generator
+    assert found <= {"generator-starved", "dispatch-lag", "shortfall"}
