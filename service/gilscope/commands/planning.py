@@ -1,0 +1,283 @@
+"""What can be asked of a comparison: its options, what they are checked for, and the plan that comes of them."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gilscope.commands.arguments import address, backends, number, pairs, service_url, slo, sweep, whole
+from gilscope.errors import UsageError
+from gilscope.model import Arrivals, BackendName, Load, LoadKind, Plan, Sweep
+
+if TYPE_CHECKING:
+    from gilscope.compare.preflight import Checked
+
+PROBE_RATE = 50.0
+USERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Defaults for what was not asked for, in seconds and blocks."""
+
+    warmup_s: float
+    duration_s: float
+    blocks: int
+    profile_s: int
+
+
+SEARCH = Preset(1.0, 10.0, 1, 0)
+"""Of each rate that is tried for --slo."""
+
+PRESETS = {
+    "thorough": Preset(1.0, 5.0, 4, 3),
+    "demo": Preset(0.4, 1.5, 3, 2),
+    "quick": Preset(0.3, 1.0, 3, 1),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    thorough = PRESETS["thorough"]
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="what to compare (default: the demo set)"
+    )
+    parser.add_argument(
+        "--arg", action="append", default=[], metavar="NAME=JSON", help="argument of the targets; repeatable"
+    )
+    parser.add_argument(
+        "--sweep",
+        type=sweep,
+        metavar="NAME=V1,V2,…",
+        help="compare one target at several sizes of an argument, and find the size from which each backend pays",
+    )
+    parser.add_argument("--app-dir", metavar="DIR", help="put this folder on the service's import path")
+    parser.add_argument("--backends", type=backends, metavar="A,B", help="default: all that this Python has")
+    _add_load_arguments(parser)
+    parser.add_argument(
+        "--duration",
+        type=number(0.5, 3_600),
+        metavar="S",
+        help=f"seconds measured per trial (default: {thorough.duration_s:g}; demo set: "
+        f"{PRESETS['demo'].duration_s:g})",
+    )
+    parser.add_argument(
+        "--warm-up",
+        type=number(0, 600),
+        metavar="S",
+        help=f"seconds of load before each measurement (default: {thorough.warmup_s:g})",
+    )
+    parser.add_argument(
+        "--blocks",
+        type=whole(1, 100),
+        metavar="N",
+        help=f"how often every backend is tried (default: {thorough.blocks}; demo set: {PRESETS['demo'].blocks})",
+    )
+    parser.add_argument(
+        "--pool-size",
+        type=whole(1, 512),
+        metavar="N",
+        help="workers of each pool (default: as many as cores for processes and interpreters, "
+        "ThreadPoolExecutor's default for threads)",
+    )
+    parser.add_argument("--no-profiles", action="store_true", help="take no flame graphs")
+    parser.add_argument("--no-lens", action="store_true", help="do not measure GIL wait")
+    parser.add_argument(
+        "--lenient",
+        action="store_true",
+        help="let trials count that the load generator or the machine spoilt, and try none of them again",
+    )
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), metavar="N", help="fixes the order of the trials")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default: profiles/<time>-<name>)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a first look in well under a minute: rough figures"
+    )
+    parser.add_argument("--json", action="store_true", help="print the verdicts as one JSON object")
+
+
+def _add_load_arguments(parser: argparse.ArgumentParser) -> None:
+    loop = parser.add_mutually_exclusive_group()
+    loop.add_argument(
+        "--users",
+        type=whole(1, 10_000),
+        metavar="N",
+        help=f"closed loop: so many users, each of whom waits for its answer (default: {USERS})",
+    )
+    loop.add_argument(
+        "--rate",
+        type=number(0.1, 100_000),
+        metavar="R",
+        help="open loop: R arrivals per second, whatever becomes of them; latency counts from when each was due",
+    )
+    parser.add_argument(
+        "--arrivals",
+        type=Arrivals,
+        choices=list(Arrivals),
+        default=Arrivals.POISSON,
+        help="when those of --rate are due (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--slo",
+        type=slo,
+        metavar="pQ=LIMIT",
+        help="find the highest open-loop rate that keeps a latency, such as p99=200ms, on each backend",
+    )
+    parser.add_argument(
+        "--curve",
+        action="store_true",
+        help="with --slo: throughput and latency at further rates, and the law they follow",
+    )
+    parser.add_argument(
+        "--url",
+        type=service_url,
+        metavar="URL",
+        help="measure a gilscope service that runs already, here or elsewhere, as it is; TARGET names its workloads",
+    )
+    parser.add_argument(
+        "--load-workers",
+        type=whole(1, 64),
+        metavar="N",
+        help="share the load among N Locust workers on this machine (default: one process)",
+    )
+    parser.add_argument(
+        "--load-master",
+        type=address,
+        metavar="HOST:PORT",
+        help="take Locust workers from other machines: they connect to this address of this machine",
+    )
+    parser.add_argument(
+        "--expect-workers", type=whole(1, 1_000), metavar="N", help="wait for N of them (default: 1)"
+    )
+
+
+def check(options: argparse.Namespace) -> list[Checked]:
+    """Check options against each other, and every target by itself.
+
+    Raises:
+        UsageError: they do not go together, or a target cannot be compared.
+    """
+    _check_load(options)
+    return _check_targets(options)
+
+
+def _check_load(options: argparse.Namespace) -> None:
+    if options.expect_workers and not options.load_master:
+        raise UsageError(
+            "--expect-workers counts workers of other machines", remedy="--load-master HOST:PORT as well"
+        )
+    if options.curve and not options.slo:
+        raise UsageError("--curve adds to a search", remedy="--slo p99=200ms as well")
+    if options.slo and (options.users or options.rate or options.sweep):
+        raise UsageError(
+            "--slo searches for the rate: it goes with neither --users nor --rate nor --sweep",
+            remedy="leave those out",
+        )
+    if options.url and (options.sweep or options.app_dir or options.pool_size or options.load_master):
+        raise UsageError(
+            "--url measures a service as it is: it goes with none of --sweep, --app-dir, --pool-size, --load-master",
+            remedy="leave those out, or let compare start the service",
+        )
+    if options.load_workers and options.load_master:
+        raise UsageError(
+            "--load-workers starts Locust here, --load-master waits for it from elsewhere",
+            remedy="one of the two",
+        )
+
+
+def _check_targets(options: argparse.Namespace) -> list[Checked]:
+    from gilscope.backends.table import BACKENDS  # noqa: PLC0415
+    from gilscope.compare.preflight import check_targets  # noqa: PLC0415
+    from gilscope.workloads.catalogue import DEMO_SET  # noqa: PLC0415
+
+    if options.url is not None:
+        from gilscope.compare.elsewhere import ask_service, check_elsewhere  # noqa: PLC0415
+
+        return check_elsewhere(
+            ask_service(options.url), options.targets, pairs(options.arg), options.backends
+        )
+    for name in options.backends or ():
+        reason = BACKENDS[name].unavailable()
+        if reason is not None:
+            raise UsageError(f"the {name} backend {reason}", remedy="leave it out of --backends")
+    wanted = options.backends or tuple(BackendName)
+    if options.sweep is not None:
+        return _check_sweep(options, wanted)
+    return check_targets(options.targets or DEMO_SET, pairs(options.arg), wanted, options.app_dir)
+
+
+def _check_sweep(options: argparse.Namespace, wanted: Sequence[BackendName]) -> list[Checked]:
+    """Check the target at each size; each becomes a target of its own."""
+    from gilscope.compare.preflight import check_targets  # noqa: PLC0415
+
+    parameter, values = options.sweep
+    given = pairs(options.arg)
+    if len(options.targets) != 1:
+        raise UsageError(
+            "--sweep takes one target", remedy="such as: gilscope compare primes --sweep n=1000,3000,9000"
+        )
+    if parameter in given:
+        raise UsageError(f"--arg {parameter} is what --sweep varies", remedy="leave out one of the two")
+    found: list[Checked] = []
+    for value in values:
+        own = {parameter: value}
+        (checked,) = check_targets(options.targets, {**given, **own}, wanted, options.app_dir)
+        name = checked.target.workload
+        target = replace(checked.target, workload=f"{name}, {parameter}={value}", given=own, served_as=name)
+        # What is said of the function is said once.
+        found.append(replace(checked, target=target, cautions=() if found else checked.cautions))
+    return found
+
+
+def make_plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
+    """Write down what is to be done."""
+    from gilscope.backends.table import available  # noqa: PLC0415
+
+    preset = PRESETS["quick" if options.quick else "thorough" if options.targets else "demo"]
+    if options.slo and not options.quick:
+        preset = SEARCH
+    return Plan(
+        targets=tuple(item.target for item in checked),
+        backends=options.backends or (tuple(BackendName) if options.url else available()),
+        load=Load(
+            kind=LoadKind.CLOSED if options.rate is None else LoadKind.OPEN,
+            users=(options.users or USERS) if options.rate is None else None,
+            rate=options.rate,
+            seconds=options.duration or preset.duration_s,
+            warmup_seconds=preset.warmup_s if options.warm_up is None else options.warm_up,
+            probe_rate=PROBE_RATE,
+            arrivals=options.arrivals,
+            workers=options.load_workers or options.expect_workers or 1,
+        ),
+        blocks=1 if options.slo else options.blocks or preset.blocks,
+        seed=random.SystemRandom().randrange(2**32) if options.seed is None else options.seed,
+        pool_size=options.pool_size,
+        given=pairs(options.arg),
+        app_dir=options.app_dir,
+        profile_seconds=0.0 if _takes_no_profiles(options) else float(preset.profile_s),
+        python=_shown(sys.executable),
+        lens=not options.no_lens and options.url is None,
+        url=options.url,
+        twins=not options.slo,
+        slo=str(options.slo) if options.slo else None,
+        curve=options.curve,
+        lenient=options.lenient,
+        sweep=Sweep(options.sweep[0], tuple(map(float, options.sweep[1]))) if options.sweep else None,
+    )
+
+
+def _takes_no_profiles(options: argparse.Namespace) -> bool:
+    """Whether no graphs are taken: of a search or a sweep they would be too many, of a service elsewhere none can be."""
+    return bool(options.no_profiles or options.sweep or options.slo or options.url)
+
+
+def _shown(python: str) -> str:
+    """Write an interpreter's path as seen from here, so that a run that is passed on tells little of its machine."""
+    here = Path.cwd()
+    return str(Path(python).relative_to(here)) if Path(python).is_relative_to(here) else python
