@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import random
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gilscope.address import split_address
 from gilscope.commands.arguments import address, backends, number, pairs, service_url, slo, sweep, whole
 from gilscope.errors import UsageError
 from gilscope.model import Arrivals, BackendName, Load, LoadKind, Plan, Sweep
@@ -164,7 +166,21 @@ def check(options: argparse.Namespace) -> list[Checked]:
         UsageError: they do not go together, or a target cannot be compared.
     """
     _check_load(options)
+    if options.load_master:
+        _check_address(options.load_master)
     return _check_targets(options)
+
+
+def _check_address(text: str) -> None:
+    """Check that workers can be waited for there: nobody else does, and it is an address of this machine."""
+    host, port = split_address(text)
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as problem:
+        raise UsageError(
+            f"cannot wait for workers on {text}: {problem.strerror or problem}",
+            remedy="--load-master takes an address of this machine, and a free port",
+        ) from None
 
 
 def _check_load(options: argparse.Namespace) -> None:

@@ -170,7 +170,7 @@ class Line:
 
 
 class Totals:
-    """The figures of all processes since the last reset, in some 2 MB however long that was."""
+    """The figures of all processes since the last reset, in less than 2 MB however long that was."""
 
     def __init__(self) -> None:
         self.reset()

@@ -72,5 +72,8 @@ def add_options(parser: ArgumentParser, workloads: Iterable[str]) -> None:
         help="open loop: at random moments (poisson, the default) or evenly spaced (uniform)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the random moments of arrivals and pings (default: 0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="open loop: of the random moments of arrivals and pings (default: 0)",
     )

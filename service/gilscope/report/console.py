@@ -116,7 +116,9 @@ def describe_trial(trial: Trial) -> str:
     name += ", 2nd attempt" if trial.attempt > 1 else ""
     name += f" at {significant(trial.load.rate)}/s" if trial.load.rate else ""
     if trial.latency_ms is None:
-        return f"{name}: {trial.warnings[0].message if trial.warnings else 'nothing measured'}"
+        why = (trial.first_error or "").strip().rpartition("\n")[2]
+        what = trial.warnings[0].message if trial.warnings else "nothing measured"
+        return f"{name}: {what}" + (f"\n  {why}" if why else "")
     probe = trial.probe_latency_ms
     ping = f", /ping p99 {significant(probe.p99)} ms" if probe else ""
     failed = f", {trial.errors} failed" if trial.errors else ""
