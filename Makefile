@@ -8,7 +8,7 @@ WITH_UV := $(if $(UV),yes,no)
 UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--python $(PYTHON))
 
 # What runs beside other tests; whatever measures runs alone.
-BESIDE := tests/integration/test_pages.py tests/integration/test_diff_command.py
+BESIDE := $(addprefix tests/integration/,test_pages.py test_diff_command.py test_load_options.py test_serve_command.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench clean

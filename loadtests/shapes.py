@@ -1,12 +1,15 @@
 """The same users under a load that changes over time: a ramp, steps or a spike.
 
-locust -f loadtests/shapes.py --host http://127.0.0.1:8080 --headless --shape spike --peak 32 --span 60
+    locust -f loadtests/shapes.py --host http://127.0.0.1:8080 --headless --shape spike --peak 32 --span 60
+    locust -f loadtests/shapes.py --host http://127.0.0.1:8080 --headless --shape spike --rate 200 --span 60
+
+With ``--rate``, the rate follows the shape, and is what was asked for at the peak.
 """
 
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ from locust import LoadTestShape, events
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from locustfile import Probe, Work
+from locustfile import Probe, Stream, Work
+
+from gilscope.load.by_hand import is_open
 
 __all__ = ["Probe", "Shaped", "Work"]
 
@@ -41,13 +46,23 @@ def spike(progress: float) -> float:
 SHAPES = {"ramp": ramp, "steps": steps, "spike": spike}
 
 
+def share(options: Namespace, at_s: float) -> float:
+    """Return what share of the rate the chosen shape wants, so many seconds after the start."""
+    return min(1.0, SHAPES[options.shape](at_s / options.span))
+
+
+Stream.shape = share
+
+
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def choose(parser: ArgumentParser, **_: Any) -> None:  # noqa: ANN401
     """Let the shape be chosen."""
     parser.add_argument(
         "--shape", default="ramp", choices=list(SHAPES), help="how the load changes over time"
     )
-    parser.add_argument("--peak", type=int, default=32, help="work users at the most (default: 32)")
+    parser.add_argument(
+        "--peak", type=int, default=32, help="closed loop: work users at the most (default: 32)"
+    )
     parser.add_argument("--span", type=float, default=60.0, help="seconds in all (default: 60)")
 
 
@@ -62,5 +77,7 @@ class Shaped(LoadTestShape):
         progress = self.get_run_time() / options.span  # type: ignore[no-untyped-call]
         if progress >= 1:
             return None
+        if is_open(self.runner.environment):
+            return PROBES, 1.0
         users = max(1, round(options.peak * SHAPES[options.shape](progress)))
         return users + PROBES, float(options.peak)

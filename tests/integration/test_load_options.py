@@ -1,0 +1,106 @@
+"""What a comparison can be asked for beside users: a rate, sizes, an objective, a service that runs already."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from commanded import Ended, gilscope, interrupt_when, require_the_end_of_all, strictly
+from served import serving
+
+from gilscope.compare.store import RunFolder
+from gilscope.histogram import Histogram
+from gilscope.model import BackendName, Evidence, LoadKind
+
+pytestmark = pytest.mark.integration
+
+WORK = """
+def spin(n: int) -> int:
+    return sum(number**2 for number in range(n))
+"""
+SHORT = ("--lenient", "--duration", "0.5", "--warm-up", "0.1", "--seed", "3", "--no-profiles", "--out", "run")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "work.py"
+    path.write_text(WORK)
+    return path
+
+
+def evidence_of(ended: Ended) -> Evidence:
+    assert ended.code == 0, ended.err
+    assert "Traceback" not in ended.err
+    require_the_end_of_all(ended.mark)
+    return RunFolder(ended.cwd / "run").read()
+
+
+def test_a_rate_is_offered_to_every_backend_alike(work: Path, tmp_path: Path) -> None:
+    options = ("--arg", "n=500", "--backends", "asyncio,threads", "--blocks", "1", "--rate", "100")
+    evidence = evidence_of(gilscope(tmp_path, "compare", f"{work}:spin", *options, *SHORT))
+    trials = evidence.run.trials
+    assert {trial.load.kind for trial in trials} == {LoadKind.OPEN}
+    assert {(trial.load.rate, trial.load.users) for trial in trials} == {(100.0, None)}
+    offered = {trial.offered for trial in trials}
+    # The same arrivals, of which a late one may fall out of the window at either end.
+    assert max(offered) - min(offered) <= 3  # type: ignore[type-var,operator]
+    for trial in trials:
+        assert trial.offered == trial.requests + trial.errors + trial.dropped + trial.unanswered
+        assert trial.latency_ms is not None
+        assert trial.service_latency_ms is not None
+        assert trial.latency_ms.p50 >= trial.service_latency_ms.p50
+        assert Histogram.decode(trial.histograms["latency"]).count == trial.requests + trial.unanswered
+        assert Histogram.decode(trial.histograms["service"]).count == trial.requests
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "100 arrivals per second in an open loop" in page
+
+
+def test_sizes_are_compared_one_by_one_and_against_each_other(work: Path, tmp_path: Path) -> None:
+    options = ("--sweep", "n=100,3000", "--backends", "asyncio", "--blocks", "1", "--json")
+    ended = gilscope(tmp_path, "compare", f"{work}:spin", *options, *SHORT)
+    run = evidence_of(ended).run
+    assert [target.workload for target in run.plan.targets] == ["work.spin, n=100", "work.spin, n=3000"]
+    assert [target.arguments for target in run.plan.targets] == [{"n": 100}, {"n": 3000}]
+    assert len(run.trials) == 4, "an A/A pair at each size"
+    small, large = (
+        max(trial.throughput_rps for trial in run.trials if trial.workload == target.workload)
+        for target in run.plan.targets
+    )
+    assert small > large, "more work, fewer answers"
+    assert strictly(ended.out)["break_evens"] == []
+    assert "The size from which a backend pays" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+def test_an_interrupted_search_keeps_the_rates_that_it_tried(work: Path, tmp_path: Path) -> None:
+    def two_rates_tried(process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("[1] work.spin asyncio block 1 at ")
+        while not process.stderr.readline().startswith("[2] "):
+            pass
+
+    options = ("--arg", "n=2000", "--slo", "p99=2s", "--backends", "asyncio")
+    ended = interrupt_when(("compare", f"{work}:spin", *options, *SHORT), tmp_path, two_rates_tried)
+    assert ended.code == 130
+    assert "they are kept" in ended.err
+    require_the_end_of_all(ended.mark)
+    run = RunFolder(tmp_path / "run").read().run
+    assert len(run.searched) >= 2
+    assert len({trial.load.rate for trial in run.searched}) >= 2
+    assert not run.complete
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_service_that_runs_already_is_measured_as_it_is(tmp_path: Path) -> None:
+    with serving("--workload=primes", "--backends=asyncio,threads", "--pool-size=1") as served:
+        url = str(served.ready["url"])
+        options = ("--arg", "n=200", "--url", url, "--blocks", "1", "--users", "2")
+        evidence = evidence_of(gilscope(tmp_path, "compare", "primes", *options, *SHORT))
+        assert served.process.poll() is None, "it goes on"
+        unknown = gilscope(tmp_path, "compare", "nothing", "--url", url, "--out", "other")
+    assert {trial.backend for trial in evidence.run.trials} == {BackendName.ASYNCIO, BackendName.THREADS}
+    assert all(trial.requests > 10 for trial in evidence.run.trials)
+    assert {trial.memory_mb for trial in evidence.run.trials} == {None}
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "that service has no workload 'nothing'; it has: primes" in unknown.err
+    assert not (tmp_path / "other").exists()
