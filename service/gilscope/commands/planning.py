@@ -167,20 +167,22 @@ def check(options: argparse.Namespace) -> list[Checked]:
     """
     _check_load(options)
     if options.load_master:
-        _check_address(options.load_master)
+        options.load_master = _own_address(options.load_master)
     return _check_targets(options)
 
 
-def _check_address(text: str) -> None:
-    """Check that workers can be waited for there: nobody else does, and it is an address of this machine."""
+def _own_address(text: str) -> str:
+    """Return an address at which workers can be waited for, its name resolved: it is this machine's, and free."""
     host, port = split_address(text)
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        own = socket.gethostbyname(host)  # Locust takes IPv4 alone.
+        socket.create_server((own, port)).close()
     except OSError as problem:
         raise UsageError(
             f"cannot wait for workers on {text}: {problem.strerror or problem}",
-            remedy="--load-master takes an address of this machine, and a free port",
+            remedy="--load-master takes an IPv4 address of this machine, and a free port",
         ) from None
+    return f"{own}:{port}"
 
 
 def _check_load(options: argparse.Namespace) -> None:

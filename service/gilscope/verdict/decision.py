@@ -86,7 +86,7 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
     reason = (
         _winners_reason(recommended, contenders, quick, figures, waits)
         if winner
-        else _ties_reason(kind, figures, waits)
+        else _ties_reason(kind, figures, waits, is_open=_open(trials))
     )
     verdict = Verdict(
         workload=target.workload,
@@ -123,9 +123,14 @@ def _winners_reason(
 
 
 def _ties_reason(
-    tied: Sequence[BackendName], figures: Mapping[BackendName, Figures], waits: Mapping[BackendName, Wait]
+    tied: Sequence[BackendName],
+    figures: Mapping[BackendName, Figures],
+    waits: Mapping[BackendName, Wait],
+    *,
+    is_open: bool,
 ) -> str:
-    return _sentences(describe_tie(tied, figures, measured=len(figures)), explain_tie(tied, waits))
+    told = describe_tie(tied, figures, measured=len(figures), is_open=is_open)
+    return _sentences(told, explain_tie(tied, waits))
 
 
 def _sentences(*said: str) -> str:

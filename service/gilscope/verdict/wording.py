@@ -75,17 +75,30 @@ def _pings(
 
 
 def describe_tie(
-    tied: Sequence[BackendName], figures: Mapping[BackendName, Figures], *, measured: int
+    tied: Sequence[BackendName],
+    figures: Mapping[BackendName, Figures],
+    *,
+    measured: int,
+    is_open: bool = False,
 ) -> str:
-    """Say among which backends no difference was shown, how close they are, and which is the simplest."""
+    """Say among which backends no difference was shown, how close they are, and which is the simplest.
+
+    In an open loop all that keep up have the same throughput: there the p99 tells how close they are.
+    """
     simplest, *others = tied
     if measured == 1:
         return f"only {simplest} was measured: {figure(figures[simplest].throughput_rps.point)} requests/s"
-    ratios = "; ".join(
-        f"{name} has {times(figures[name].throughput_rps.over(figures[simplest].throughput_rps))} "
-        f"the throughput of {simplest}"
-        for name in others
-    )
+    if is_open:
+        ratios = "; ".join(
+            f"p99 on {name} is {times(figures[name].p99_ms.over(figures[simplest].p99_ms))} that on {simplest}"
+            for name in others
+        )
+    else:
+        ratios = "; ".join(
+            f"{name} has {times(figures[name].throughput_rps.over(figures[simplest].throughput_rps))} "
+            f"the throughput of {simplest}"
+            for name in others
+        )
     return f"no difference shown between {', '.join(tied)}: {ratios}. {simplest} is the simplest"
 
 
