@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist, fmean
 
@@ -219,7 +220,7 @@ def test_the_weighted_tail_is_the_quantile_of_the_expanded_values(data: st.DataO
     block = tuple(data.draw(windows))
     times = data.draw(st.lists(st.integers(0, 4), min_size=len(block), max_size=len(block)))
     drawn = [(statistics._Ordered.of(block), times)]
-    throughput_rps, p99_ms, probe_p99_ms = statistics._Table.of([block]).figures(drawn)
+    throughput_rps, p99_ms, probe_p99_ms = statistics._Table.of([block], [0]).figures(drawn)
     taken = [window for window, count in zip(block, times, strict=True) for _ in range(count)]
     work = sorted(value for window in taken for value in window.work_ms)
     probe = sorted(value for window in taken for value in window.probe_ms)
@@ -237,3 +238,22 @@ def test_the_interval_covers_the_truth_where_it_is_known() -> None:
     half_width = 2.228 * math.sqrt(11 / 10) * spread  # Student's, of the sample's standard deviation
     assert interval.low == pytest.approx(100 - half_width, abs=2)
     assert interval.high == pytest.approx(100 + half_width, abs=2)
+
+
+def test_blocks_of_the_same_number_are_drawn_together_where_some_are_missing() -> None:
+    slow, fast = [steady(8.0), steady(40.0), steady(100.0)], [steady(4.0), steady(50.0)]
+    places = statistics._places({ASYNCIO: slow, THREADS: fast}, {ASYNCIO: [0, 1, 3], THREADS: [0, 3]})
+    assert places == {ASYNCIO: [0, 1, 2], THREADS: [0, None, 1]}
+    one, other = (statistics._Table.of(own, places[name]) for name, own in ((ASYNCIO, slow), (THREADS, fast)))
+    for position, drawn in ((0.1, (8.0, 4.0)), (0.9, (100.0, 50.0))):
+        chosen = (table.draw([position], random.Random(1)) for table in (one, other))
+        assert tuple(own[0][0].work[0][0] for own in chosen) == drawn
+    # Where a number is missing, another block of its own stands in.
+    assert {other._place(position) for position in (0.34, 0.45)} == {0}
+    assert other._place(0.6) == 1
+
+
+def test_numbers_in_full_change_nothing() -> None:
+    trials = {ASYNCIO: [steady(8.0), steady(9.0)], THREADS: [steady(4.0), steady(5.0)]}
+    numbered = estimate(trials, seed=1, resamples=50, numbers={ASYNCIO: [0, 1], THREADS: [0, 1]})
+    assert numbered == estimate(trials, seed=1, resamples=50)

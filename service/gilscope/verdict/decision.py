@@ -49,6 +49,8 @@ TIE_MARGIN = 0.05
 MIN_BLOCKS = 2
 ONE_BLOCK = "a single block shows no spread, so no winner is named: --blocks 3 or more"
 
+NO_NOISE = "too few A/A pairs count to tell what is noise, so no winner is named: a quieter machine, or more --blocks"
+
 WIDE = 0.25
 UNSETTLED = "the intervals are too wide to tell: more --blocks, or a quieter machine"
 """Said of a tie whose throughput ratios may well differ by a quarter: it is not known to be equal."""
@@ -70,9 +72,12 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
             target.workload, None, None, (), conclusive=False, reason="no backend could be measured",
             caveats=tuple(_unmeasured(trials)),
         )  # fmt: skip
-    figures = estimate(blocks, seed=seed)
+    figures = estimate(blocks, seed=seed, numbers=_numbers(trials, samples))
     noise = noise_floor(trials, samples, seed=seed)
     repeated = min(len(own) for own in blocks.values()) >= MIN_BLOCKS
+    known = noise is not None and noise.pairs >= MIN_BLOCKS
+    unknown_noise = repeated and len(blocks) > 1 and any(trial.twin for trial in trials) and not known
+    repeated = repeated and not unknown_noise
     contenders = _not_beaten(figures, noise) if repeated else list(figures)
     quick = (
         _quick(contenders, figures, noise, resolution_ms(trials))
@@ -96,7 +101,7 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
         conclusive=winner is not None,
         reason=reason,
         caveats=(
-            *(() if repeated else (ONE_BLOCK,)),
+            *((NO_NOISE,) if unknown_noise else () if repeated else (ONE_BLOCK,)),
             *((UNSETTLED,) if repeated and _unsettled(kind, figures) else ()),
             *_caveats(recommended, figures, waits, trials),
         ),
@@ -147,6 +152,18 @@ def blocks_by_backend(
             if trial.backend is backend and trial.valid and not trial.twin and trial.samples is not None:
                 blocks.setdefault(backend, []).append(cut(samples[trial.samples]))
     return blocks
+
+
+def _numbers(trials: Sequence[Trial], samples: Mapping[str, Samples]) -> dict[BackendName, list[int]]:
+    """Return the numbers of the blocks of :func:`blocks_by_backend`."""
+    return {
+        backend: sorted(
+            trial.block
+            for trial in trials
+            if trial.backend is backend and trial.valid and not trial.twin and trial.samples in samples
+        )
+        for backend in BackendName
+    }
 
 
 def _not_beaten(figures: Mapping[BackendName, Figures], noise: NoiseFloor | None) -> list[BackendName]:

@@ -132,15 +132,21 @@ class Figures:
 
 
 def estimate(
-    trials: Mapping[Contender, Sequence[Block]], *, seed: int, resamples: int = RESAMPLES
+    trials: Mapping[Contender, Sequence[Block]],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    numbers: Mapping[Contender, Sequence[int]] | None = None,
 ) -> dict[Contender, Figures]:
     """Estimate the figures of every backend, or whatever is compared, from its blocks (at least one each).
 
-    With equally many blocks everywhere the draws are paired: the n-th block of each backend is drawn together.
+    Draws are paired: blocks of the same number are drawn together. ``numbers`` are those of the blocks, where some are
+    missing; a backend that has no block of a number draws another one of its own.
     """
     generator = random.Random(seed)
-    tables = {backend: _Table.of(blocks) for backend, blocks in trials.items()}
-    depth = max(table.blocks for table in tables.values())
+    places = _places(trials, numbers)
+    tables = {backend: _Table.of(blocks, places[backend]) for backend, blocks in trials.items()}
+    depth = max(len(table.places) for table in tables.values())
     drawn: dict[Contender, list[tuple[float, float, float]]] = {backend: [] for backend in tables}
     for _ in range(resamples):
         positions = [generator.random() for _ in range(depth)]
@@ -195,15 +201,28 @@ Drawn = Sequence[tuple[_Ordered, Sequence[int]]]
 """Blocks, each with how often every one of its windows is taken."""
 
 
+def _places(
+    trials: Mapping[Contender, Sequence[Block]], numbers: Mapping[Contender, Sequence[int]] | None
+) -> dict[Contender, list[int | None]]:
+    """Return, for each number of a block that any has, where each one's own block of that number stands, if it has it."""
+    known = {backend: (numbers or {}).get(backend, range(len(blocks))) for backend, blocks in trials.items()}
+    everything = sorted({number for own in known.values() for number in own})
+    return {
+        backend: [list(own).index(number) if number in own else None for number in everything]
+        for backend, own in known.items()
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One backend's blocks."""
+    """One backend's blocks; ``places`` says where the block of each number stands, None where it is missing."""
 
     ordered: tuple[_Ordered, ...]
+    places: tuple[int | None, ...]
 
     @classmethod
-    def of(cls, blocks: Sequence[Block]) -> _Table:
-        return cls(tuple(map(_Ordered.of, blocks)))
+    def of(cls, blocks: Sequence[Block], places: Sequence[int | None]) -> _Table:
+        return cls(tuple(map(_Ordered.of, blocks)), tuple(places))
 
     @property
     def blocks(self) -> int:
@@ -214,8 +233,12 @@ class _Table:
 
     def draw(self, positions: Sequence[float], generator: random.Random) -> Drawn:
         """Draw as many blocks as there are; ``positions`` (0 to 1) choose them. Then draw windows in each."""
-        chosen = [self.ordered[int(position * self.blocks)] for position in positions[: self.blocks]]
+        chosen = [self.ordered[self._place(position)] for position in positions[: self.blocks]]
         return [(block, _times(len(block.windows), generator)) for block in chosen]
+
+    def _place(self, position: float) -> int:
+        place = self.places[int(position * len(self.places))]
+        return int(position * self.blocks) if place is None else place
 
     def figures(self, drawn: Drawn) -> tuple[float, float, float]:
         """Return throughput over all that was drawn (per second), and the blocks' median p99 of work and probe (ms)."""
