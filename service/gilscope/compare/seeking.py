@@ -116,6 +116,8 @@ def kept(trial: Trial, latency_ms: float | None, slo: Slo) -> bool | None:
 
     None where the generator or the machine spoilt it; a trial in which requests failed has broken it.
     """
+    if trial.offered == 0:
+        return None  # At the lowest rates, a short window may be empty.
     if trial.errors or latency_ms is None:
         return False if trial.generator is not None else None
     overloaded = trial.dropped + trial.unanswered > 0

@@ -19,6 +19,7 @@ from gilscope.verdict.decision import TIE_MARGIN
 from gilscope.verdict.scalability import Fit, fit_usl
 from gilscope.verdict.wording import figure
 
+SAME = Interval(1.0, 1.0, 1.0)
 UNBOUNDED = 1.05
 """By how much a capacity may be too low where no rate was seen to break the objective."""
 
@@ -38,7 +39,7 @@ def judge_capacities(target: Target, capacities: Sequence[Capacity]) -> Verdict:
         return Verdict(target.workload, None, None, (), conclusive=False, reason=reason, caveats=caveats)
     best = max(known, key=lambda name: known[name].mid)
     left = [name for name in known if name is best or known[best].mid <= known[name].high * (1 + TIE_MARGIN)]
-    winner = best if len(left) == 1 and len(known) > 1 else None
+    winner = best if len(left) == 1 and len(own) > 1 else None
     baseline = BASELINE if BASELINE in known else next(iter(known))
     return Verdict(
         workload=target.workload,
@@ -49,7 +50,9 @@ def judge_capacities(target: Target, capacities: Sequence[Capacity]) -> Verdict:
         reason=_reason(own, known, best),
         caveats=caveats,
         throughput_rps=known,
-        throughput_ratio={name: _over(one, known[baseline]) for name, one in known.items()},
+        throughput_ratio={
+            name: SAME if name is baseline else _over(one, known[baseline]) for name, one in known.items()
+        },
         baseline=baseline,
     )
 
@@ -75,14 +78,14 @@ def _reason(
 
 
 def _over(one: Interval, other: Interval) -> Interval:
-    if one == other:
-        return Interval(1.0, 1.0, 1.0)
     return Interval(one.low / other.high, one.mid / other.mid, one.high / other.low)
 
 
 def fit_curve(curve: Sequence[CapacityStep]) -> Scalability:
-    """Fit the Universal Scalability Law to the throughput of a curve over what was in flight."""
-    points = [(step.in_flight, step.throughput_rps) for step in curve if step.in_flight]
+    """Fit the Universal Scalability Law to the throughput of a curve over what was in flight; spoilt steps are left out."""
+    points = [
+        (step.in_flight, step.throughput_rps) for step in curve if step.in_flight and step.kept is not None
+    ]
     found = fit_usl([(in_flight, rps) for in_flight, rps in points])
     if isinstance(found, Fit):
         return Scalability(
