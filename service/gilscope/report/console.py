@@ -116,8 +116,10 @@ def describe_trial(trial: Trial) -> str:
     name += ", 2nd attempt" if trial.attempt > 1 else ""
     name += f" at {significant(trial.load.rate)}/s" if trial.load.rate else ""
     if trial.latency_ms is None:
-        why = (trial.first_error or "").strip().rpartition("\n")[2]
         what = trial.warnings[0].message if trial.warnings else "nothing measured"
+        # What a process of ours said last is of use here; a failed answer's body is in the report.
+        never_began = trial.warnings and trial.warnings[0].code == "trial-failed"
+        why = (trial.first_error or "").strip().rpartition("\n")[2] if never_began else ""
         return f"{name}: {what}" + (f"\n  {why}" if why else "")
     probe = trial.probe_latency_ms
     ping = f", /ping p99 {significant(probe.p99)} ms" if probe else ""
