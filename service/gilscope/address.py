@@ -10,6 +10,9 @@ def split_address(text: str) -> tuple[str, int]:
         ValueError: it is not one, or the port is not within 0 to 65535.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+    bracketed = host.startswith("[") and host.endswith("]")
+    inside = host[1:-1] if bracketed else host
+    sound = inside and (bracketed or ":" not in host) and "[" not in inside and "]" not in inside
+    if not colon or not sound or not port.isdecimal() or int(port) > 65_535:
         raise ValueError(f"takes HOST:PORT, such as 10.0.0.5:5557, not {text!r}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return inside, int(port)

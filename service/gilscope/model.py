@@ -437,14 +437,14 @@ class Flame(Graph):
 class NoiseFloor:
     """How much a backend differed from itself: the ratios of its second trials of each block to its first ones.
 
-    ``pairs`` is the number of blocks in which both trials counted.
+    ``pairs`` is the number of blocks in which both trials counted. ``probe_p99`` is None where no ping was due.
     """
 
     backend: BackendName
     pairs: int
     throughput: Interval
     p99: Interval
-    probe_p99: Interval
+    probe_p99: Interval | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,15 @@ def throttled_seconds() -> float:
 
 def _stat_files() -> list[Path]:
     try:
-        lines = _CGROUP.read_text(encoding="utf-8").splitlines()
+        lines = _CGROUP.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
     found = []
     for line in lines:
-        _, controllers, group = line.split(":", 2)
+        _, colon, rest = line.partition(":")
+        controllers, second, group = rest.partition(":")
+        if not colon or not second or not group.startswith("/"):
+            continue
         if controllers and "cpu" not in controllers.split(","):
             continue
         mounts = [_MOUNT / controllers, _MOUNT / "cpu", _MOUNT] if controllers else [_MOUNT]

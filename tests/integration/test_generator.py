@@ -24,7 +24,7 @@ from gilscope.child import Child
 from gilscope.errors import LoadError, ServiceError
 from gilscope.load.arrivals import poisson
 from gilscope.load.control import Generator
-from gilscope.load.judging import judge_generator
+from gilscope.load.judging import Seen, judge_generator
 from gilscope.load.orders import Measured, Order
 from gilscope.load.samples import read_samples
 from gilscope.model import Arrivals
@@ -484,7 +484,8 @@ def test_a_generator_that_has_to_share_its_core_is_found_out(
     measure(generator, order)
     with busy_beside(pid_of(generator), 3):
         slowed = measure(generator, order)
-    p50_ms = quantile(sorted(slowed.samples.work.from_send_ms), 0.5)
-    found = {caution.code for caution in judge_generator(slowed.tally.generator, p50_ms)}
+    latencies = sorted(slowed.samples.work.from_send_ms)
+    seen = Seen(quantile(latencies, 0.5), quantile(latencies, 0.99), RATE, is_open=True)
+    found = {caution.code for caution in judge_generator(slowed.tally.generator, seen)}
     assert "generator-starved" in found, slowed.tally.generator
     assert found <= {"generator-starved", "dispatch-lag", "shortfall"}

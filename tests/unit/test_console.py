@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,8 @@ from gilscope.flame.wording import origin
 from gilscope.load.samples import write_samples
 from gilscope.model import (
     BackendName,
+    BreakEven,
+    Capacity,
     Caution,
     Evidence,
     Flame,
@@ -26,17 +29,25 @@ from gilscope.model import (
     Folded,
     GilClass,
     Interval,
+    LoadKind,
+    NoiseFloor,
+    Standing,
+    Sweep,
     Target,
     Verdict,
 )
+from gilscope.report.cards import describe_noise
 from gilscope.report.classes import MEANING
 from gilscope.report.console import (
     WIDTH,
     describe_classification,
+    describe_sweep,
     describe_trial,
     describe_verdict,
     headline,
 )
+from gilscope.report.formats import significant
+from gilscope.verdict.capacity import judge_capacities
 
 ASYNCIO, THREADS, PROCESSES, _ = BackendName
 RUN = make_evidence().run
@@ -353,3 +364,111 @@ def test_report_on_no_run_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(RunFileError, match="there is no run in"):
         report_of(RunFolder(tmp_path), as_json=False)
     assert list(tmp_path.iterdir()) == []
+
+
+# Twins, rough figures, searches and sweeps.
+
+NOISE = NoiseFloor(ASYNCIO, 3, Interval(0.97, 1.01, 1.04), Interval(0.9, 1.02, 1.2), Interval(1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("noise", "told"),
+    [
+        (
+            NOISE,
+            (
+                "Noise floor, from 3 A/A pairs: asyncio against itself has 1.01x (0.97 to 1.04) the throughput "
+                "and 1.02x (0.90 to 1.20) the p99"
+            ),
+        ),
+        (
+            replace(NOISE, pairs=1, p99=Interval(math.nan, math.nan, math.nan)),
+            "Noise floor, from 1 A/A pair: asyncio against itself has 1.01x (0.97 to 1.04) the throughput",
+        ),
+        (
+            replace(NOISE, throughput=Interval(0.9, 1.0, math.inf), p99=Interval(math.nan, 1.1, math.nan)),
+            "Noise floor, from 3 A/A pairs: asyncio against itself has 1.00x the throughput and 1.10x the p99",
+        ),
+    ],
+)
+def test_the_noise_floor_is_told_as_far_as_it_is_known(noise: NoiseFloor, told: str) -> None:
+    assert describe_noise(noise) == told
+
+
+def test_the_noise_floor_stands_between_the_figures_and_the_caveats() -> None:
+    text = describe_verdict(replace(WINNER, noise=NOISE, caveats=("mind this",)))
+    assert describe_noise(NOISE) in " ".join(text.split())
+    assert text.index("> processes") < text.index("Noise floor") < text.index("  ! mind this")
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "Noise floor" not in describe_verdict(WINNER)
+
+
+def test_a_rough_p99_is_marked_and_no_other_figure() -> None:
+    text = describe_verdict(replace(WINNER, rough_p99=(THREADS,)))
+    (row,) = [line for line in text.splitlines() if line.strip().startswith("threads")]
+    assert f" ~{significant(WINNER.p99_ms[THREADS].mid)} (" in row
+    assert row.count("~") == 1
+    assert text.count("~") == 2
+    assert "  ~ rough: fewer than 2,000 requests lie behind this p99" in text.splitlines()
+    header = next(line for line in text.splitlines() if "requests/s" in line and "p99 ms" in line)
+    assert len(row) == len(header)
+    assert "~" not in describe_verdict(WINNER)
+
+
+def test_without_figures_nothing_is_rough() -> None:
+    assert "~" not in describe_verdict(replace(NOTHING, rough_p99=(THREADS,)))
+
+
+def test_a_verdict_on_capacities_has_no_latencies() -> None:
+    capacities = [
+        Capacity("primes", backend, "p99=200ms", rate, rate * 1.04, rate * 0.9, "", ())
+        for backend, rate in ((ASYNCIO, 100.0), (THREADS, 250.0))
+    ]
+    lines = describe_verdict(judge_capacities(Target("primes", "primes"), capacities)).splitlines()
+    assert lines[0] == "primes: threads"
+    assert lines[1] == "  p99=200ms is kept on threads up to 250 requests/s; on asyncio up to 100 (2.50x)"
+    assert [line.split() for line in lines[3:]] == [
+        ["asyncio", "100", "(90.0-104)", "-", "-"],
+        [">", "threads", "250", "(225-260)", "-", "-"],
+    ]
+
+
+def test_a_trial_says_which_of_its_block_it_is_and_at_what_rate() -> None:
+    first = replace(PRIMES, block=0)
+    assert describe_trial(replace(first, twin=True)).startswith("primes asyncio again (A/A) block 1: ")
+    assert describe_trial(replace(first, attempt=2)).startswith("primes asyncio block 1, 2nd attempt: ")
+    load = replace(PRIMES.load, kind=LoadKind.OPEN, users=None, rate=120.0)
+    assert describe_trial(replace(first, load=load)).startswith("primes asyncio block 1 at 120/s: ")
+
+
+def test_a_spoilt_trial_says_why_it_does_not_count() -> None:
+    stolen = Caution("steal", "the hypervisor took it", "a quieter machine")
+    text = describe_trial(replace(PRIMES, valid=False, warnings=(stolen,)))
+    assert text.endswith("\n  does not count: the hypervisor took it")
+    assert "does not count" not in describe_trial(replace(PRIMES, warnings=(stolen,)))
+
+
+def test_a_sweep_is_told_in_a_line_for_each_pair() -> None:
+    crossed = BreakEven(PROCESSES, ASYNCIO, Standing.CROSSES, Interval(3_100, 4_200, math.inf))
+    tied = BreakEven(THREADS, ASYNCIO, Standing.TIED)
+    swept = replace(RUN, plan=replace(RUN.plan, sweep=Sweep("n", (1.0, 2.0))), break_evens=(crossed, tied))
+    assert describe_sweep(swept) == (
+        "break-even:\n"
+        "  - processes pay from n = 4,200 on (95 % interval 3,100 or more) against asyncio\n"
+        "  - no size tried shows a difference between threads and asyncio"
+    )
+
+
+def test_a_long_line_of_a_sweep_is_wrapped() -> None:
+    crossed = BreakEven(PROCESSES, ASYNCIO, Standing.CROSSES, Interval(3_100, 4_200, 6_000))
+    swept = replace(RUN, plan=replace(RUN.plan, sweep=Sweep("n" * 60, (1.0, 2.0))), break_evens=(crossed,))
+    lines = describe_sweep(swept).splitlines()
+    assert len(lines) == 3
+    assert lines[2].startswith("    ")
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_a_sweep_without_a_break_even_says_so_and_a_run_without_a_sweep_nothing() -> None:
+    swept = replace(RUN, plan=replace(RUN.plan, sweep=Sweep("n", (1.0, 2.0))))
+    assert describe_sweep(swept) == "break-even:\n  - too few sizes could be measured"
+    assert describe_sweep(RUN) == ""

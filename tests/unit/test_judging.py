@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gilscope.load.judging import judge_flight, judge_gap, judge_generator, judge_machine
+from gilscope.load.judging import Seen, judge_flight, judge_gap, judge_generator, judge_machine
 from gilscope.model import Caution, GeneratorLoad
 
 AT_EASE = GeneratorLoad(
@@ -14,8 +14,11 @@ AT_EASE = GeneratorLoad(
 )
 
 
-def codes(generator: GeneratorLoad, p50_ms: float = 1.0) -> list[str]:
-    return [caution.code for caution in judge_generator(generator, p50_ms)]
+SEEN = Seen(p50_ms=1.0, p99_ms=1.0, answers_per_s=100.0, is_open=True)
+
+
+def codes(generator: GeneratorLoad, **seen: object) -> list[str]:
+    return [caution.code for caution in judge_generator(generator, replace(SEEN, **seen))]  # type: ignore[arg-type]
 
 
 def test_a_generator_within_its_bounds_is_not_blamed() -> None:
@@ -35,7 +38,7 @@ def test_a_generator_within_its_bounds_is_not_blamed() -> None:
 def test_each_sign_is_named_with_its_figure_and_a_remedy(
     changes: dict[str, float], code: str, figure: str
 ) -> None:
-    (caution,) = judge_generator(replace(AT_EASE, **changes), 1.0)  # type: ignore[arg-type]
+    (caution,) = judge_generator(replace(AT_EASE, **changes), SEEN)  # type: ignore[arg-type]
     assert caution.code == code
     assert figure in caution.message
     assert caution.remedy
@@ -45,6 +48,20 @@ def test_lag_is_forgiven_up_to_a_tenth_of_a_slow_median() -> None:
     late = replace(AT_EASE, dispatch_lag_p99_ms=9.0)
     assert codes(late, p50_ms=100.0) == []
     assert codes(late, p50_ms=80.0) == ["dispatch-lag"]
+
+
+def test_in_a_closed_loop_lag_is_held_against_the_tail() -> None:
+    late = replace(AT_EASE, dispatch_lag_p99_ms=9.0)
+    assert codes(late, p50_ms=20.0, p99_ms=100.0, is_open=False) == []
+    assert codes(late, p50_ms=20.0, p99_ms=80.0, is_open=False) == ["dispatch-lag"]
+    assert codes(late, p50_ms=20.0, p99_ms=100.0) == ["dispatch-lag"]
+
+
+def test_a_wait_for_a_core_is_harmless_where_requests_take_much_longer() -> None:
+    waiting = replace(AT_EASE, runqueue_share=0.10)  # 1 ms of each of 100 requests
+    assert codes(waiting, p50_ms=49.0) == ["generator-starved"]
+    assert codes(waiting, p50_ms=51.0) == []
+    assert codes(replace(AT_EASE, runqueue_share=0.21), p50_ms=1000.0) == ["generator-starved"]
 
 
 def test_all_signs_come_together() -> None:

@@ -34,10 +34,29 @@ from factories import (
     without_samples,
 )
 
-from gilscope.model import BackendName, Caution, Evidence, Flame, FlameKind, LoadKind, Target
+from gilscope.model import (
+    BackendName,
+    BreakEven,
+    Capacity,
+    CapacityStep,
+    Caution,
+    Evidence,
+    Flame,
+    FlameKind,
+    Interval,
+    LoadKind,
+    NoiseFloor,
+    Scalability,
+    Standing,
+    Sweep,
+    Target,
+)
+from gilscope.report import charts
 from gilscope.report.cards import answer
-from gilscope.report.html import render
+from gilscope.report.html import build_growth, render
 from gilscope.report.sections import Difference
+from gilscope.report.tables import place
+from gilscope.verdict.capacity import judge_capacities
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>&\""
@@ -118,6 +137,9 @@ RUNS: dict[str, Callable[[], Evidence]] = {
     "no lens": lambda: without_lens(make_evidence()),
     "a lens on some": lambda: without_lens(make_evidence(), PROCESSES),
     "no classes": lambda: without_classes(make_evidence()),
+    "search": lambda: searched(make_evidence()),
+    "sweep": lambda: swept(make_evidence()),
+    "twins": lambda: with_twins(make_evidence()),
 }
 
 
@@ -721,3 +743,306 @@ def test_what_the_function_does_to_the_gil_is_told_in_the_card_and_in_the_sectio
 
 def plain(text: str) -> str:
     return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+# A search for capacities.
+
+SLO = "p99=200ms"
+LAW = Scalability(52.0, 0.1, 0.002, 21.2, 190.0, (0.01, -0.02))
+
+
+def capacity_of(workload: str, backend: BackendName, rate: float | None) -> Capacity:
+    kept_up_to = rate or 0.0
+    steps = tuple(
+        CapacityStep(at, "ramp", at <= kept_up_to, at, 20.0 if at <= kept_up_to else 900.0, at / 50)
+        for at in (16.0, 32.0, 64.0)
+    )
+    curve = tuple(replace(step, purpose="curve") for step in steps) if rate else ()
+    note = "" if rate else "Even 0.5 requests/s break it."
+    law = LAW if rate else None
+    return Capacity(
+        workload, backend, SLO, rate, kept_up_to + 16, rate and rate * 0.9, note, steps, curve, law
+    )
+
+
+def searched(evidence: Evidence) -> Evidence:
+    """Make the same run as if capacities had been searched for; on ``sha256``, the search is not over yet."""
+    run = evidence.run
+    targets = tuple(target for target in run.plan.targets if target.workload in ("primes", "sha256"))
+    capacities = tuple(
+        capacity_of("primes", backend, rate)
+        for backend, rate in ((ASYNCIO, None), (THREADS, 32.0), (PROCESSES, 64.0))
+    )
+    plan = replace(run.plan, targets=targets, slo=SLO, curve=True, profile_seconds=0.0, blocks=1)
+    run = replace(
+        run,
+        plan=plan,
+        trials=(),
+        flames=(),
+        searched=run.trials[:9],
+        capacities=capacities,
+        verdicts=(judge_capacities(targets[0], capacities),),
+        complete=False,
+    )
+    return Evidence(run)
+
+
+def test_a_search_has_a_section_with_its_table_in_place_of_the_usual_one() -> None:
+    document = read(searched(make_evidence()))
+    assert f"primes: how much keeps {SLO}" in document.text
+    assert "Where the time goes" not in document.text
+    head, *rows = document.tables["Capacities of primes"]
+    assert head == ["backend", "kept up to, /s", "broken at, /s", "confirmed at, /s", "trials", "to be said"]
+    dash = "\N{EN DASH}"
+    assert rows == [
+        ["asyncio", dash, "16.0", dash, "3", "Even 0.5 requests/s break it."],
+        ["threads", "32.0", "48.0", "28.8", "3", ""],
+        ["processes", "64.0", "80.0", "57.6", "3", ""],
+    ]
+    assert document.tables["Capacities of sha256"] == [head]
+
+
+def test_a_search_says_what_was_asked_and_who_keeps_it() -> None:
+    document = read(searched(make_evidence()))
+    assert (
+        f"2 workloads behind one aiohttp service: a search for the highest arrival rate that keeps {SLO}"
+        in document.text
+    )
+    assert "primes processes" in document.text
+    assert (
+        f"{SLO} is kept on processes up to 64.0 requests/s; on threads up to 32.0 (2.00x), on asyncio at no rate"
+        in document.text
+    )
+    assert "asyncio: Even 0.5 requests/s break it." in document.text
+    assert "The run has no verdict on this workload yet." in document.text
+    assert "This run is partial: 9 trials of the search are in." in document.text
+    assert f"--slo {SLO} --curve" in document.text
+
+
+def test_the_chart_of_a_search_comes_wide_and_narrow() -> None:
+    markup = render(searched(make_evidence()), graphs={})
+    sections = re.findall(r'<section id="workload-\d".*?</section>', markup, re.DOTALL)
+    assert [section.count('aria-label="Latency by offered rate') for section in sections] == [2, 0]
+    assert '<div class="scaled"><div class="wide">' in sections[0]
+
+
+def test_the_steps_of_a_search_are_folded_away_with_those_of_its_curve() -> None:
+    markup = render(searched(make_evidence()), graphs={})
+    (fold,) = re.findall(
+        r"<details[^>]*>(?:(?!<details).)*?Rates tried of primes.*?</details>", markup, re.DOTALL
+    )
+    assert "<summary>Every rate that was tried</summary>" in fold
+    assert "<details open" not in markup
+    head, *rows = Document(markup).tables["Rates tried of primes"]
+    assert head == ["backend", "to", "offered /s", "answered /s", "in flight", "latency", SLO]
+    assert len(rows) == 3 + 6 + 6
+    assert [plain(" ".join(row)) for row in rows[3:6]] == [
+        "threads ramp 16.0 16.0 0.320 20.0 ms kept",
+        "threads ramp 32.0 32.0 0.640 20.0 ms kept",
+        "threads ramp 64.0 64.0 1.28 900 ms broken",
+    ]
+    assert [row[1] for row in rows[6:9]] == ["curve"] * 3
+
+
+def test_the_law_of_each_curve_is_told_below_the_table() -> None:
+    text = read(searched(make_evidence())).text
+    assert text.count("Universal Scalability Law: 52.0 requests/s for one in flight") == 2
+    assert "threads : Universal Scalability Law" in text
+
+
+def test_a_run_without_a_search_has_no_capacities() -> None:
+    assert "how much keeps" not in Document(shown()).text
+    assert not [label for label in Document(shown()).tables if label.startswith("Capacities")]
+
+
+def test_every_word_of_a_search_is_escaped() -> None:
+    evidence = hostile(make_evidence())
+    capacity = replace(
+        capacity_of(HOSTILE, THREADS, 32.0),
+        note=HOSTILE,
+        law=Scalability(refusal=HOSTILE),
+        steps=(CapacityStep(16.0, HOSTILE, kept=True, throughput_rps=16.0, latency_ms=20.0),),
+    )
+    plan = replace(evidence.run.plan, slo=SLO)
+    markup = render(Evidence(replace(evidence.run, plan=plan, capacities=(capacity,))), graphs={})
+    document = Document(markup)
+    assert "<script" not in markup
+    assert "img" not in {tag for tag, _, _ in document.attributes}
+    assert not [name for _, name, _ in document.attributes if name.startswith("on")]
+    assert document.text.count(f"{HOSTILE}: how much keeps {SLO}") == 1
+    assert f"not fitted; {HOSTILE}" in document.text
+    assert [label for label in document.tables if HOSTILE in label] == [
+        f"Capacities of {HOSTILE}",
+        f"Rates tried of {HOSTILE}",
+    ]
+
+
+# A sweep.
+
+SIZES = (1_000.0, 3_000.0, 9_000.0)
+CROSSED = BreakEven(PROCESSES, ASYNCIO, Standing.CROSSES, Interval(1_100, 1_400, 1_700))
+BEHIND = BreakEven(THREADS, PROCESSES, Standing.NEVER)
+
+
+def swept(evidence: Evidence, parameter: str = "n") -> Evidence:
+    """Make a run of ``primes`` at three sizes, of which the last is not judged yet."""
+    run = evidence.run
+    known = next(target for target in run.plan.targets if target.workload == "primes")
+    verdict = next(verdict for verdict in run.verdicts if verdict.workload == "primes")
+    targets = tuple(
+        replace(
+            known,
+            workload=f"primes, {parameter}={size:g}",
+            given={parameter: f"{size:g}"},
+            served_as="primes",
+        )
+        for size in SIZES
+    )
+    ratios = [
+        {ASYNCIO: Interval(1, 1, 1), PROCESSES: Interval(ratio * 0.9, ratio, ratio * 1.1)}
+        for ratio in (0.5, 2.0)
+    ]
+    verdicts = tuple(
+        replace(verdict, workload=target.workload, throughput_ratio=ratio)
+        for target, ratio in zip(targets, ratios, strict=False)
+    )
+    plan = replace(run.plan, targets=targets, sweep=Sweep(parameter, SIZES), profile_seconds=0.0)
+    run = replace(run, plan=plan, trials=(), flames=(), verdicts=verdicts, break_evens=(CROSSED, BEHIND))
+    return Evidence(run)
+
+
+def test_a_sweep_has_a_section_with_its_chart_and_its_sentences() -> None:
+    markup = render(swept(make_evidence()), graphs={})
+    (section,) = re.findall(r'<section id="break-even".*?</section>', markup, re.DOTALL)
+    text = plain(Document(section).text)
+    assert text.startswith("The size from which a backend pays Throughput as n grows, with 95 % intervals")
+    assert "processes pay from n = 1,400 on (95 % interval 1,100 to 1,700) against asyncio" in text
+    assert "threads are behind processes at every size tried" in text
+    assert section.count('aria-label="Throughput against asyncio by n') == 2
+    assert section.count("<li>") == 2
+    assert (
+        markup.index('id="workload-1-answer"')
+        < markup.index('id="break-even"')
+        < markup.index('id="workload-1"')
+    )
+    assert "--sweep n=1000,3000,9000" in Document(markup).text
+
+
+def test_the_growth_of_a_sweep_is_that_of_the_sizes_that_were_judged() -> None:
+    growth = build_growth(swept(make_evidence()).run)
+    assert growth is not None
+    assert (growth.parameter, len(growth.sentences)) == ("n", 2)
+    for svg, width in ((growth.chart.wide, charts.WIDE), (growth.chart.narrow, charts.NARROW)):
+        assert f'width="{width}"' in svg
+        label = re.findall(r'aria-label="([^"]*)"', svg)[0]
+        assert "at 1,000" in label
+        assert "at 3,000" in label
+        assert "at 9,000" not in label
+
+
+def test_a_size_without_ratios_is_left_out_of_the_growth() -> None:
+    run = swept(make_evidence()).run
+    first, second = run.verdicts
+    growth = build_growth(replace(run, verdicts=(replace(first, throughput_ratio={}), second)))
+    assert growth is not None
+    assert "at 1,000" not in growth.chart.wide
+    assert "at 3,000" in growth.chart.wide
+
+
+def test_without_a_sweep_or_a_verdict_there_is_no_growth() -> None:
+    run = swept(make_evidence()).run
+    assert build_growth(make_evidence().run) is None
+    assert build_growth(replace(run, verdicts=())) is None
+    assert (
+        build_growth(replace(run, verdicts=tuple(replace(one, throughput_ratio={}) for one in run.verdicts)))
+        is None
+    )
+    assert 'id="break-even"' not in shown()
+    assert 'id="break-even"' not in render(Evidence(replace(run, verdicts=())), graphs={})
+
+
+def test_the_baseline_of_a_sweep_is_told() -> None:
+    run = swept(make_evidence()).run
+    verdicts = tuple(replace(verdict, baseline=PROCESSES) for verdict in run.verdicts)
+    growth = build_growth(replace(run, verdicts=verdicts))
+    assert growth is not None
+    assert 'aria-label="Throughput against processes by n' in growth.chart.wide
+
+
+def test_ratios_against_another_baseline_are_not_drawn_beside_the_others() -> None:
+    run = swept(make_evidence()).run
+    first, second = run.verdicts
+    # At the second size asyncio gave no answers: the ratios are against threads there.
+    other = {THREADS: Interval(1, 1, 1), PROCESSES: Interval(1.8, 2.0, 2.2)}
+    second = replace(second, baseline=THREADS, throughput_ratio=other)
+    growth = build_growth(replace(run, verdicts=(first, second)))
+    assert growth is not None
+    assert "2.00\N{MULTIPLICATION SIGN} at 3,000" not in growth.chart.wide
+
+
+def test_the_parameter_of_a_sweep_is_escaped() -> None:
+    markup = render(swept(make_evidence(), HOSTILE), graphs={})
+    assert "<script" not in markup
+    assert f"Throughput as {HOSTILE} grows" in Document(markup).text
+
+
+# Twins, second attempts and the noise floor.
+
+
+def test_a_trial_is_named_by_its_block_and_what_else_tells_it_apart() -> None:
+    trial = make_evidence().run.trials[0]
+    assert place(trial) == "1"
+    assert place(replace(trial, block=2, twin=True)) == "3, A/A"
+    assert place(replace(trial, attempt=2)) == "1, 2nd attempt"
+    assert place(replace(trial, twin=True, attempt=2)) == "1, A/A, 2nd attempt"
+
+
+def with_twins(evidence: Evidence) -> Evidence:
+    """Make the same run as if asyncio had been tried twice per block, once with a second attempt."""
+    run = evidence.run
+    own = [trial for trial in run.trials if (trial.workload, trial.backend) == ("primes", ASYNCIO)]
+    twins = [replace(trial, twin=True, requests=7_777, samples=None) for trial in own]
+    again = replace(twins[0], attempt=2)
+    twins[0] = replace(twins[0], valid=False, warnings=(GENERATOR_GUILTY,))
+    noise = NoiseFloor(ASYNCIO, 3, Interval(0.97, 1.01, 1.04), Interval(0.9, 1.02, 1.2), Interval(1, 1, 1))
+    verdicts = tuple(
+        replace(verdict, noise=noise) if verdict.workload == "primes" else verdict for verdict in run.verdicts
+    )
+    plan = replace(run.plan, twins=True)
+    return replace(
+        evidence, run=replace(run, plan=plan, trials=(*run.trials, *twins, again), verdicts=verdicts)
+    )
+
+
+def test_twins_stand_beside_the_other_trials_and_count_for_the_noise_alone() -> None:
+    document = read(with_twins(make_evidence()))
+    _, *rows = document.tables["Trials of primes"]
+    assert [row[1] for row in rows if row[0] == ASYNCIO] == [
+        "1", "1, A/A", "1, A/A, 2nd attempt", "2", "2, A/A", "3", "3, A/A",
+    ]  # fmt: skip
+    assert [row[-1] for row in rows if "A/A" in row[1]] == ["no", "yes", "yes", "yes"]
+    assert document.row(ASYNCIO, 1) == Document(shown()).row(ASYNCIO, 1)
+
+
+def test_the_noise_floor_is_told_in_the_card() -> None:
+    told = (
+        "Noise floor, from 3 A/A pairs: asyncio against itself has 1.01x (0.97 to 1.04) the throughput "
+        "and 1.02x (0.90 to 1.20) the p99"
+    )
+    assert Document(shown()).text.count("Noise floor") == 0
+    assert read(with_twins(make_evidence())).text.count(told) == 1
+
+
+def test_the_heading_of_the_ratios_names_what_they_are_against() -> None:
+    run = make_evidence().run
+    verdicts = tuple(
+        replace(
+            verdict,
+            baseline=THREADS,
+            throughput_ratio={THREADS: Interval(1, 1, 1), PROCESSES: Interval(1, 2, 3)},
+        )
+        for verdict in run.verdicts
+    )
+    text = read(replace(make_evidence(), run=replace(run, verdicts=verdicts))).text
+    assert "Throughput against asyncio" not in text
+    assert "Throughput against threads" in text

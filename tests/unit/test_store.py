@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gilscope.compare.store import (
+    CONVERTER,
     FLAMES_FOLDER,
     LATENCY_FOLDER,
     REPORT_FILE,
@@ -20,11 +22,38 @@ from gilscope.compare.store import (
     RunFolder,
     default_folder,
     file_name,
+    summary,
+    to_document,
     write_text,
 )
 from gilscope.errors import RunFileError
 from gilscope.load.samples import write_samples
-from gilscope.model import SCHEMA, Anatomy, BackendName, Evidence, Flame, FlameKind, Folded, Run, Target
+from gilscope.model import (
+    BELOW,
+    BEYOND,
+    SCHEMA,
+    Anatomy,
+    Arrivals,
+    BackendName,
+    BreakEven,
+    Capacity,
+    CapacityStep,
+    Evidence,
+    Flame,
+    FlameKind,
+    Folded,
+    GeneratorLoad,
+    Interval,
+    Load,
+    LoadKind,
+    NoiseFloor,
+    Run,
+    Scalability,
+    Standing,
+    Sweep,
+    Target,
+    Trial,
+)
 
 STACKS: Folded = {("main (app.py)", "primes (primes.py)"): 40.0, ("wait (threading.py)",): 2.0}
 TRIAL_FIELDS = {
@@ -463,8 +492,158 @@ def test_a_default_folder_sorts_by_time() -> None:
         ("my.module.work", "my.module.work"),
         ("../../etc/passwd", "..-..-etc-passwd"),
         ("a b\nc:ü", "a-b-c-"),
-        ("x" * 200, "x" * 80),
+        ("x" * 200, f"{'x' * 48}-aa20c23e-{'x' * 22}"),
     ],
 )
 def test_a_name_becomes_one_that_any_file_system_takes(name: str, file: str) -> None:
     assert file_name(name) == file
+
+
+# A sweep, a search, and a noise floor.
+
+ends = st.floats(0, 1e9) | st.just(math.inf)
+intervals = st.tuples(ends, ends, ends).map(lambda three: Interval(*sorted(three)))
+figures = st.floats(0, 1e6)
+perhaps = st.none() | figures
+backends = st.sampled_from(BackendName)
+overtakings = st.builds(BreakEven, backends, backends, st.sampled_from(Standing), st.none() | intervals)
+steps = st.builds(
+    CapacityStep,
+    figures,
+    st.sampled_from(["ramp", "curve"]),
+    st.none() | st.booleans(),
+    figures,
+    perhaps,
+    perhaps,
+)
+laws = st.builds(
+    Scalability,
+    figures,
+    figures,
+    figures,
+    perhaps,
+    perhaps,
+    st.lists(figures, max_size=2).map(tuple),
+    st.text(max_size=3),
+)
+found = st.builds(
+    Capacity,
+    st.just("primes"),
+    backends,
+    st.just("p99=200ms"),
+    perhaps,
+    perhaps,
+    perhaps,
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+    st.lists(steps, max_size=2).map(tuple),
+    st.lists(steps, max_size=2).map(tuple),
+    st.none() | laws,
+)
+floors = st.builds(NoiseFloor, backends, st.integers(1, 9), intervals, intervals, intervals)
+
+
+def through_json(run: Run) -> Run:
+    """Write a run as its file holds it, and read it again."""
+    return CONVERTER.structure(strictly(json.dumps(to_document(run), allow_nan=False)), Run)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    crossed=st.lists(overtakings, max_size=3).map(tuple),
+    capacities=st.lists(found, max_size=2).map(tuple),
+    noise=st.none() | floors,
+)
+def test_whatever_a_sweep_or_a_search_finds_comes_back(
+    crossed: tuple[BreakEven, ...], capacities: tuple[Capacity, ...], noise: NoiseFloor | None
+) -> None:
+    verdict = replace(BARE.verdicts[0], noise=noise, rough_p99=(BackendName.THREADS,))
+    run = replace(BARE, trials=(), verdicts=(verdict,), break_evens=crossed, capacities=capacities)
+    assert through_json(run) == run
+
+
+def test_a_break_even_has_null_at_its_open_end(folder: RunFolder) -> None:
+    threads, asyncio = BackendName.THREADS, BackendName.ASYNCIO
+    crossed = (
+        BreakEven(threads, asyncio, Standing.CROSSES, Interval(BELOW, 1_500.0, 3_000.0)),
+        BreakEven(threads, asyncio, Standing.UNCLEAR, Interval(2_500.0, BEYOND, BEYOND)),
+        BreakEven(threads, asyncio, Standing.TIED),
+    )
+    folder.write_run(replace(BARE, break_evens=crossed))
+    written = [one["size"] for one in document_of(folder)["break_evens"]]
+    assert written == [[0.0, 1_500.0, 3_000.0], [2_500.0, None, None], None]
+    assert folder.read().run.break_evens == crossed
+
+
+def test_a_sweep_comes_back_with_the_arguments_of_each_size(folder: RunFolder) -> None:
+    targets = tuple(
+        Target(f"primes, n={size}", "primes", {"n": float(size)}, given={"n": size}, served_as="primes")
+        for size in ("10", "1e3")
+    )
+    plan = replace(RUN.plan, targets=targets, sweep=Sweep("n", (10.0, 1_000.0)), twins=True, lenient=True)
+    folder.write_run(replace(BARE, plan=plan))
+    assert folder.read().run.plan == plan
+    assert document_of(folder)["plan"]["sweep"] == {"parameter": "n", "sizes": [10.0, 1_000.0]}
+
+
+def searched_trial() -> Trial:
+    load = Load(LoadKind.OPEN, None, 120.5, 4.0, 1.0, 50.0, Arrivals.UNIFORM, 3)
+    first = BARE.trials[0]
+    return replace(
+        first,
+        load=load,
+        service_latency_ms=first.latency_ms,
+        generator=GeneratorLoad(0.2, 0.1, 1.5, 0.4, 500, 490, 0.02),
+        offered=482,
+        dropped=3,
+        unanswered=2,
+        in_flight=17.25,
+        attempt=2,
+        twin=True,
+        steal_share=0.01,
+        histograms={"latency": "HISTFAAA"},
+        samples="latency/that-nobody-reads.csv.gz",
+    )
+
+
+def test_the_trials_of_a_search_come_back_without_their_samples(folder: RunFolder) -> None:
+    plan = replace(RUN.plan, slo="p99=200ms", curve=True, url="http://there:8080")
+    run = replace(BARE, plan=plan, trials=(), searched=(searched_trial(),))
+    folder.write_run(run)
+    assert folder.read() == Evidence(run, {}, {})
+
+
+def test_a_run_from_before_there_were_searches_is_read(folder: RunFolder) -> None:
+    folder.write_run(BARE)
+
+    def make_older(document: dict[str, Any]) -> None:
+        for name in ("break_evens", "capacities", "searched"):
+            del document[name]
+        for name in ("twins", "lenient", "sweep", "slo", "curve", "url"):
+            del document["plan"][name]
+        for name in ("arrivals", "workers"):
+            del document["plan"]["load"][name]
+        for verdict in document["verdicts"]:
+            del verdict["noise"], verdict["rough_p99"]
+        for trial in document["trials"]:
+            for name in ("offered", "dropped", "unanswered", "in_flight", "attempt", "twin", "histograms"):
+                del trial[name]
+
+    alter(folder, make_older)
+    assert folder.read().run == BARE
+
+
+def test_a_summary_has_break_evens_only_of_a_sweep(tmp_path: Path) -> None:
+    assert set(summary(BARE, tmp_path)) == {"run", "verdicts"}
+    crossed = (BreakEven(BackendName.THREADS, BackendName.ASYNCIO, Standing.CROSSES, Interval(1, 2, BEYOND)),)
+    swept = replace(BARE, plan=replace(RUN.plan, sweep=Sweep("n", (1.0, 2.0))), break_evens=crossed)
+    told = summary(swept, tmp_path)
+    assert told["run"] == str(tmp_path)
+    assert told["break_evens"] == [
+        {"backend": "threads", "over": "asyncio", "kind": "crosses", "size": [1, 2, None]}
+    ]
+    strictly(json.dumps(told, allow_nan=False))
+
+
+def test_the_sizes_of_a_sweep_have_files_of_their_own() -> None:
+    name = "a_package.of_our_own.with_a_module_of_long_name.and_a_function_that_says_what_it_does"
+    assert file_name(f"{name}, n=1000") != file_name(f"{name}, n=2000")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
@@ -74,8 +75,13 @@ def backends(text: str) -> tuple[BackendName, ...]:
 
 def service_url(text: str) -> str:
     """Check the URL of a service, ``http://HOST:PORT``; a slash at its end is taken off."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+        fits = fits and parts.port != 0 and not re.search(r"\s", text)
+    except ValueError:
+        fits = False
+    if not fits:
         raise argparse.ArgumentTypeError(f"takes http://HOST:PORT, not {text!r}")
     return text.rstrip("/")
 

@@ -6,8 +6,9 @@ import json
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from gilscope.compare.preflight import Checked
@@ -46,9 +47,15 @@ def _get(url: str, path: str) -> Any:  # noqa: ANN401  whatever it answers
     try:
         with urlopen(url + path, timeout=ANSWER_S) as answer:  # noqa: S310  the user's own URL
             return json.load(answer)
+    except HTTPError as refusal:
+        with refusal:
+            raise ServiceError(
+                f"{url}{path} is no answer of a gilscope service: {refusal.code} {refusal.reason}",
+                remedy=_REMEDY,
+            ) from refusal
     except URLError as problem:
         raise ServiceError(f"cannot reach {url}{path}: {problem.reason}", remedy=_REMEDY) from problem
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, HTTPException) as problem:
         raise ServiceError(
             f"{url}{path} is no answer of a gilscope service: {problem}", remedy=_REMEDY
         ) from problem
@@ -70,11 +77,14 @@ def check_elsewhere(
                 remedy="--backends with those",
             )
     for target in targets:
+        if targets.count(target) > 1:
+            raise UsageError(f"two targets are called '{target}'", remedy="name each workload once")
         if target not in found.workloads:
             raise TargetError(
                 f"that service has no workload {target!r}; it has: {', '.join(found.workloads)}",
                 remedy="name one of those; its --workload says what it runs",
             )
+    for target in targets or found.workloads:
         unknown = sorted(set(given) - set(found.workloads[target]))
         if unknown:
             raise UsageError(

@@ -10,7 +10,7 @@ from gilscope.compare.metering import Usage
 from gilscope.compare.plan import Slot
 from gilscope.histogram import Histogram
 from gilscope.lens.readings import Window
-from gilscope.load.judging import judge_flight, judge_gap, judge_generator, judge_machine
+from gilscope.load.judging import Seen, judge_flight, judge_gap, judge_generator, judge_machine
 from gilscope.load.orders import Measured
 from gilscope.model import (
     SPOILING,
@@ -25,7 +25,7 @@ from gilscope.model import (
     Trial,
     WorkSamples,
 )
-from gilscope.quantiles import summarize_latency, summarize_probe
+from gilscope.quantiles import quantile, summarize_latency, summarize_probe
 
 MAX_ERROR_SHARE = 0.05
 """More failed requests than this, and the figures are of something else than the workload."""
@@ -209,7 +209,10 @@ def _guilt(
         yield from judge_machine(steal_share)
         return
     client_ms, server_ms = median(from_send_ms), median(samples.work.total_ms)
-    yield from judge_generator(tally.generator, client_ms)
+    answers = len(from_send_ms) + tally.probes_answered
+    p99_ms = quantile(sorted(from_send_ms), 0.99)
+    seen = Seen(client_ms, p99_ms, answers / samples.window_s, is_open=tally.offered is not None)
+    yield from judge_generator(tally.generator, seen)
     yield from judge_machine(steal_share)
     yield from judge_gap(client_ms, server_ms, _idle_share(window))
     in_flight = load.users if load.users is not None else tally.in_flight

@@ -120,6 +120,8 @@ def kept(trial: Trial, latency_ms: float | None, slo: Slo) -> bool | None:
         return None  # At the lowest rates, a short window may be empty.
     if trial.errors or latency_ms is None:
         return False if trial.generator is not None else None
+    if not trial.valid and any(caution.code == "shortfall" for caution in trial.warnings):
+        return None  # It was the generator that did not keep up.
     overloaded = trial.dropped + trial.unanswered > 0
     if overloaded or trial.throughput_rps < KEPT_UP * (trial.offered or 0) / trial.load.seconds:
         return False

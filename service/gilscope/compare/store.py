@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import re
@@ -64,7 +65,8 @@ def summary(run: Run, folder: Path) -> dict[str, Any]:
     """Return what ``--json`` prints of a run: its folder and what it concludes."""
     document = to_document(run)
     told = {"run": str(folder), "verdicts": document["verdicts"]}
-    return {**told, "break_evens": document["break_evens"]} if run.plan.sweep else told
+    told |= {"break_evens": document["break_evens"]} if run.plan.sweep else {}
+    return told | ({"capacities": document["capacities"]} if run.plan.slo else {})
 
 
 class RunFolder:
@@ -170,8 +172,13 @@ def default_folder(name: str, now: datetime) -> Path:
 
 
 def file_name(text: str) -> str:
-    """Turn a workload's name into one that any file system takes."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:80]
+    """Turn a workload's name into one that any file system takes; of a long one the end is kept too, where a size stands."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text)
+    return (
+        name
+        if len(name) <= 80
+        else f"{name[:48]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}-{name[-22:]}"
+    )
 
 
 def write_text(path: Path, text: str) -> None:

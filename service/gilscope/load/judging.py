@@ -7,13 +7,18 @@ queueing begins to pose as the service's latency.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gilscope.model import Caution, GeneratorLoad
 
 MAX_CPU_SHARE = 0.70
 MAX_RUNQUEUE_SHARE = 0.05
+HARMLESS_WAIT = 0.02
+"""So long as each request's part of the generator's wait for a core is less than this share of its median latency."""
+
+NEVER_HARMLESS = 0.20
 MIN_DISPATCH_LAG_MS = 2.0
-DISPATCH_LAG_OF_P50 = 0.10
+DISPATCH_LAG_SHARE = 0.10
 MAX_SHORTFALL = 0.02
 MAX_THROTTLED_SHARE = 0.01
 MAX_STEAL_SHARE = 0.05
@@ -26,21 +31,37 @@ IDLE_LOOP = 0.50
 """An event loop that is asleep for longer than this share of the time cannot be what requests waited for."""
 
 
-def judge_generator(generator: GeneratorLoad, p50_ms: float) -> Iterator[Caution]:
-    """Yield a caution for each sign that the generator distorts a service whose median latency is ``p50_ms``."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the generator measured: latencies from send (ms), answers per second (pings included), and in which loop."""
+
+    p50_ms: float
+    p99_ms: float
+    answers_per_s: float
+    is_open: bool
+
+
+def judge_generator(generator: GeneratorLoad, seen: Seen) -> Iterator[Caution]:
+    """Yield a caution for each sign that the generator distorts what was seen.
+
+    How late it sends is held against the median in an open loop, where everything is sent at a time that was due. In a
+    closed one only pings are, and the lag (p99) tells what the tail of the work (p99) may owe to the generator.
+    """
     if generator.cpu_share > MAX_CPU_SHARE:
         yield Caution(
             "generator-busy",
             f"the load generator used {generator.cpu_share:.0%} of a core: its own queueing may pose as latency",
             "--load-workers 2, fewer --users or a lower --rate, or a heavier workload",
         )
-    if generator.runqueue_share > MAX_RUNQUEUE_SHARE:
+    wait_ms = generator.runqueue_share * 1e3 / max(seen.answers_per_s, 1.0)
+    harmless = generator.runqueue_share < NEVER_HARMLESS and wait_ms < HARMLESS_WAIT * seen.p50_ms
+    if generator.runqueue_share > MAX_RUNQUEUE_SHARE and not harmless:
         yield Caution(
             "generator-starved",
             f"the load generator waited {generator.runqueue_share:.0%} of the time for a core",
             "a machine with more cores, Locust on another machine (--load-master), or a smaller --pool-size",
         )
-    floor_ms = max(MIN_DISPATCH_LAG_MS, DISPATCH_LAG_OF_P50 * p50_ms)
+    floor_ms = max(MIN_DISPATCH_LAG_MS, DISPATCH_LAG_SHARE * (seen.p50_ms if seen.is_open else seen.p99_ms))
     if generator.dispatch_lag_p99_ms > floor_ms:
         yield Caution(
             "dispatch-lag",

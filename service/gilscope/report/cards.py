@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gilscope.model import BASELINE, BackendName, Evidence, Interval, NoiseFloor, Plan, Target, Verdict
+from gilscope.model import BackendName, Evidence, Interval, NoiseFloor, Plan, Target, Verdict
 from gilscope.report import charts, formats
 from gilscope.report.classes import Kind, put_in_words
 from gilscope.report.facts import find_target, find_verdict
@@ -135,8 +135,11 @@ def _visuals(verdict: Verdict, domains: _Domains) -> list[Visual]:
 def _throughput(verdict: Verdict, domains: _Domains) -> Visual:
     """Show ratios against the baseline; the absolute figures where there is no baseline."""
     if verdict.throughput_ratio:
-        heading = f"Throughput against {BASELINE}"
-        rows, about = _ordered(verdict.throughput_ratio), f"{verdict.workload}, throughput against {BASELINE}"
+        heading = f"Throughput against {verdict.baseline}"
+        rows, about = (
+            _ordered(verdict.throughput_ratio),
+            f"{verdict.workload}, throughput against {verdict.baseline}",
+        )
         return Visual(heading, charts.forest(rows, domains.ratio, charts.RATIOS, about, reference=1.0))
     if verdict.throughput_rps:
         rows, about = _ordered(verdict.throughput_rps), f"{verdict.workload}, throughput"

@@ -100,6 +100,9 @@ def build_growth(run: Run) -> Growth | None:
     ]
     if not known:
         return None
+    # Ratios against another backend are of another scale.
+    baseline = known[0][1].baseline
+    known = [(size, verdict) for size, verdict in known if verdict.baseline is baseline]
 
     def draw(width: int) -> str:
         return growth_chart(
@@ -108,7 +111,7 @@ def build_growth(run: Run) -> Growth | None:
             run.break_evens,
             parameter=sweep.parameter,
             width=width,
-            baseline=known[0][1].baseline,
+            baseline=baseline,
         )
 
     return Growth(

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gilscope.model import BASELINE, Load, LoadKind, Plan, Run, Trial
+from gilscope.model import BASELINE, Arrivals, BackendName, Load, LoadKind, Plan, Run, Trial
 from gilscope.report import formats
 
 Named = tuple[tuple[str, str], ...]
@@ -26,11 +26,11 @@ def build_method(run: Run) -> Method:
     return Method(
         groups=(("Machine", _machine(run)), ("Plan", _plan(run.plan)), ("Timing", _timing(run))),
         prose=(
-            _loop(run.plan.load),
+            _loop(run.plan),
             _intervals(run.plan.blocks),
             _neighbours(run.plan.load),
             _anatomy(),
-            _lens(run.trials),
+            _lens((*run.trials, *run.searched)),
             _profiles(run.plan),
         ),
         command=command(run.plan),
@@ -55,7 +55,7 @@ def command(plan: Plan) -> str:
             *_sweep_option(plan),
             *(word for name, text in plan.given.items() for word in ("--arg", f"{name}={text}")),
             *(("--app-dir", plan.app_dir) if plan.app_dir is not None else ()),
-            *("--backends", ",".join(plan.backends)),
+            *("--backends", ",".join(_tried(plan))),
             *(("--url", plan.url) if plan.url is not None else ()),
             *_load_options(plan),
             *(() if plan.slo else ("--blocks", str(plan.blocks))),
@@ -68,6 +68,13 @@ def command(plan: Plan) -> str:
     )
 
 
+def _tried(plan: Plan) -> tuple[BackendName, ...]:
+    """Return the backends of the plan; of a service that ran already, those that ran in it."""
+    if plan.url is None:
+        return plan.backends
+    return tuple(name for name in plan.backends if any(name not in one.excluded for one in plan.targets))
+
+
 def _sweep_option(plan: Plan) -> tuple[str, ...]:
     if plan.sweep is None:
         return ()
@@ -77,13 +84,14 @@ def _sweep_option(plan: Plan) -> tuple[str, ...]:
 
 def _load_options(plan: Plan) -> tuple[str, ...]:
     load = plan.load
-    duration = ("--duration", f"{load.seconds:g}", "--warm-up", f"{load.warmup_seconds:g}")
+    duration = ("--duration", f"{load.seconds:.10g}", "--warm-up", f"{load.warmup_seconds:.10g}")
     workers = ("--load-workers", str(load.workers)) if load.workers > 1 else ()
     if plan.slo is not None:
-        return ("--slo", plan.slo, *(("--curve",) if plan.curve else ()), *workers, *duration)
+        arrivals = ("--arrivals", load.arrivals) if load.arrivals is not Arrivals.POISSON else ()
+        return ("--slo", plan.slo, *arrivals, *(("--curve",) if plan.curve else ()), *workers, *duration)
     if load.kind is LoadKind.CLOSED:
         return ("--users", str(load.users), *workers, *duration)
-    return ("--rate", f"{load.rate:g}", "--arrivals", load.arrivals, *workers, *duration)
+    return ("--rate", f"{load.rate:.10g}", "--arrivals", load.arrivals, *workers, *duration)
 
 
 def _machine(run: Run) -> Named:
@@ -146,8 +154,12 @@ def _share(part_s: float, total_s: float) -> str:
     return f"{formats.seconds(part_s)}{share}"
 
 
-def _loop(load: Load) -> tuple[str, str]:
-    if load.kind is LoadKind.CLOSED:
+_MOMENTS = {Arrivals.POISSON: "at random moments", Arrivals.UNIFORM: "evenly spaced"}
+
+
+def _loop(plan: Plan) -> tuple[str, str]:
+    load = plan.load
+    if load.kind is LoadKind.CLOSED and plan.slo is None:
         return (
             "Closed loop",
             (
@@ -159,7 +171,7 @@ def _loop(load: Load) -> tuple[str, str]:
     return (
         "Open loop",
         (
-            "Requests arrive at random moments at a steady rate, whether or not the last ones were answered. Latency"
+            f"Requests arrive {_MOMENTS[load.arrivals]} at a steady rate, whether or not the last ones were answered. Latency"
             " counts from when a request was due, so that a stall is felt by everyone who would have come meanwhile."
         ),
     )

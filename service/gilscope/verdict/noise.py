@@ -16,7 +16,7 @@ from gilscope.verdict.statistics import cut, estimate
 def noise_floor(trials: Sequence[Trial], samples: Mapping[str, Samples], *, seed: int) -> NoiseFloor | None:
     """Compare the twins of one workload with the other trials of their backend, block by block.
 
-    None where no block has both trials, valid.
+    None where no block has both trials, valid, or they have no figures.
     """
     counted = [trial for trial in trials if trial.valid and trial.samples is not None]
     twins = {trial.block: trial for trial in counted if trial.twin}
@@ -33,13 +33,18 @@ def noise_floor(trials: Sequence[Trial], samples: Mapping[str, Samples], *, seed
     }
     figures = estimate(both, seed=seed)
     first, twin = figures["first"], figures["twin"]
-    return NoiseFloor(
-        backend=next(iter(firsts.values())).backend,
-        pairs=len(firsts),
-        throughput=twin.throughput_rps.over(first.throughput_rps),
-        p99=twin.p99_ms.over(first.p99_ms),
-        probe_p99=twin.probe_p99_ms.over(first.probe_p99_ms),
+    throughput, p99, probe_p99 = (
+        one.over(other)
+        for one, other in (
+            (twin.throughput_rps, first.throughput_rps),
+            (twin.p99_ms, first.p99_ms),
+            (twin.probe_p99_ms, first.probe_p99_ms),
+        )
     )
+    if any(map(math.isnan, throughput)) or any(map(math.isnan, p99)):
+        return None
+    known = None if any(map(math.isnan, probe_p99)) else probe_p99
+    return NoiseFloor(next(iter(firsts.values())).backend, len(firsts), throughput, p99, known)
 
 
 def spread(ratio: Interval) -> float:
