@@ -29,11 +29,13 @@ lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed ## what gilscope costs: the service, watching (WATCHED=python3.15: on that Python), large graphs
+bench: $(VENV)/.installed ## what gilscope costs: the service, watching (WATCHED=python3.15: on that Python), large graphs, recording
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/gil_wait.py $(if $(WATCHED),--python $(WATCHED))
 	$(BIN)/python benchmarks/observers.py $(if $(WATCHED),--python $(WATCHED))
 	$(BIN)/python benchmarks/graphs.py
+	$(BIN)/python benchmarks/recording.py
+	$(BIN)/python benchmarks/stall.py
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

@@ -171,7 +171,8 @@ class Plan:
     ``pool_size`` is None where each pool takes its own default; ``profile_seconds`` is 0 where no profiles
     were asked for, ``lens`` says whether GIL wait was to be measured. ``python`` is the interpreter that the service ran on; ``given`` holds the
     arguments as they were typed, ``app_dir`` the folder that was put on the import path. ``twins`` says whether one
-    backend of each block is tried twice (an A/A pair): how much it differs from itself is the noise floor. ``lenient``
+    backend of each block is tried twice (an A/A pair): how much it differs from itself is the noise floor. Where
+    ``paired`` names workloads, only theirs are. ``lenient``
     says that trials count even if the load generator or the machine spoilt them. With a ``sweep`` the targets are one
     function at several sizes. With an ``slo`` (such as ``p99=200ms``) the rates that keep it are searched for, and with
     ``curve`` throughput and latency are measured at further ones. ``url`` is that of a service that runs already, and was
@@ -190,11 +191,16 @@ class Plan:
     app_dir: str | None = None
     lens: bool = True
     twins: bool = False
+    paired: tuple[str, ...] = ()
     lenient: bool = False
     sweep: Sweep | None = None
     slo: str | None = None
     curve: bool = False
     url: str | None = None
+
+    def pairs(self, workload: str) -> bool:
+        """Whether one backend of each block of a workload is tried twice."""
+        return self.twins and (not self.paired or workload in self.paired)
 
 
 @dataclass(frozen=True, slots=True)

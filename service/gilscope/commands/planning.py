@@ -33,12 +33,15 @@ class Preset:
     profile_s: int
 
 
+DEMO_PAIRED = ("primes",)
+"""The demo has to fit into three minutes: one A/A pair per block."""
+
 SEARCH = Preset(1.0, 10.0, 1, 0)
 """Of each rate that is tried for --slo."""
 
 PRESETS = {
     "thorough": Preset(1.0, 5.0, 4, 3),
-    "demo": Preset(0.4, 1.5, 3, 2),
+    "demo": Preset(0.4, 2.0, 3, 2),
     "quick": Preset(0.3, 1.0, 3, 1),
 }
 
@@ -283,6 +286,7 @@ def make_plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         lens=not options.no_lens and options.url is None,
         url=options.url,
         twins=not options.slo,
+        paired=() if options.targets or options.url else DEMO_PAIRED,
         slo=str(options.slo) if options.slo else None,
         curve=options.curve,
         lenient=options.lenient,

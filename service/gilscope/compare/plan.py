@@ -38,7 +38,7 @@ def backends_of(plan: Plan, target: Target) -> tuple[BackendName, ...]:
 def twin_of(plan: Plan, target: Target) -> BackendName | None:
     """Return the backend that is tried twice in each block, the baseline where it can be; None without an A/A pair."""
     names = backends_of(plan, target)
-    if not plan.twins or not names:
+    if not plan.pairs(target.workload) or not names:
         return None
     return BASELINE if BASELINE in names else names[0]
 

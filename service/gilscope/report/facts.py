@@ -243,5 +243,7 @@ def workloads(evidence: Evidence) -> tuple[str, ...]:
 def planned_trials(evidence: Evidence) -> int:
     """Return how many trials the plan asks for."""
     plan = evidence.run.plan
-    tried = [sum(backend not in target.excluded for backend in plan.backends) for target in plan.targets]
-    return sum(count + (plan.twins and count > 0) for count in tried) * plan.blocks
+    tried = [
+        (target, sum(backend not in target.excluded for backend in plan.backends)) for target in plan.targets
+    ]
+    return sum(count + (plan.pairs(target.workload) and count > 0) for target, count in tried) * plan.blocks
