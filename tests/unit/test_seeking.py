@@ -19,7 +19,7 @@ from gilscope.compare.capacity import CONFIRM_SHARE, FLOOR_RATE, MAX_RATE, PRECI
 from gilscope.compare.experiment import Fit, Rank, Tools
 from gilscope.compare.figures import failed_trial
 from gilscope.compare.plan import Slot, load_of
-from gilscope.compare.seeking import BEGIN_RATE, CURVE, KEPT_UP, CapacitySearch, kept
+from gilscope.compare.seeking import BEGIN_AT_MOST, BEGIN_RATE, CURVE, KEPT_UP, CapacitySearch, kept
 from gilscope.compare.store import RUN_FILE, RunFolder
 from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner
 from gilscope.compare.watching import Phase
@@ -338,7 +338,7 @@ def test_a_workload_without_any_backend_is_concluded_without_a_trial(set_stage: 
         (12.5, 40.0),
         (1_000.0, FLOOR_RATE),
         (30_000.0, FLOOR_RATE),
-        (0.0001, MAX_RATE),
+        (0.0001, BEGIN_AT_MOST),
         (0.0, BEGIN_RATE),
         (None, BEGIN_RATE),
     ],

@@ -19,6 +19,9 @@ KEPT_UP = 0.95
 BEGIN_RATE = 16.0
 """Where to begin if nothing is known of the function, in requests per second."""
 
+BEGIN_AT_MOST = 200.0
+"""A function that takes next to nothing is limited by the service: that rate is doubled up to, and not come down from."""
+
 CURVE = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.15, 1.3)
 """The rates of a curve, as shares of the capacity."""
 
@@ -84,7 +87,7 @@ class CapacitySearch(Experiment):
         known = {known.workload: known.classification for known in self.evidence.run.plan.targets}
         found = known.get(target.workload)
         rate = 500 / found.call_ms if found is not None and found.call_ms > 0 else BEGIN_RATE
-        return min(max(rate, FLOOR_RATE), MAX_RATE)
+        return min(max(rate, FLOOR_RATE), BEGIN_AT_MOST)
 
     def _step(
         self, slot: Slot, rate: float, purpose: Purpose | str, slo: Slo, runner: TrialRunner
