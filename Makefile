@@ -7,7 +7,7 @@ WITH_UV := $(if $(UV),yes,no)
 # uv chooses a fitting Python by itself, unless one is named: make demo PYTHON=python3.14
 UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--python $(PYTHON))
 
-# What runs beside other tests; whatever measures runs alone.
+# What runs beside other tests, and counts for coverage; whatever measures runs alone, and is not slowed down by tracing.
 BESIDE := $(addprefix tests/integration/,test_pages.py test_diff_command.py test_load_options.py test_serve_command.py)
 
 .DEFAULT_GOAL := help
@@ -20,8 +20,8 @@ demo: $(VENV)/.installed ## install, compare the demo set under load, print the 
 	$(BIN)/gilscope compare
 
 test: lint ## install what tests need, lint, type-check, test everything
-	$(BIN)/pytest tests/unit $(BESIDE) --numprocesses=auto --hypothesis-profile=traced --cov --cov-report= --cov-fail-under=0 $(PYTEST_ARGS)
-	$(BIN)/pytest tests/integration $(BESIDE:%=--ignore=%) --cov --cov-append --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest tests/unit $(BESIDE) --numprocesses=auto --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest tests/integration $(BESIDE:%=--ignore=%) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
