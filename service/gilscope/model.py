@@ -364,7 +364,7 @@ class Trial:
     of the ``offered`` requests that were due in the window ``dropped`` were not sent, because too many were in flight,
     and ``unanswered`` were given up. ``in_flight`` is the mean number of requests under way. ``attempt`` is 2 where the
     first one was spoilt by the generator or the machine; ``twin`` marks the second of two trials of one backend in a
-    block (an A/A pair). ``histograms`` are latencies in HdrHistogram's own text, in microseconds.
+    block (an A/A pair). ``histograms`` are latencies in HdrHistogram's own text, in nanoseconds.
     """
 
     workload: str

@@ -88,7 +88,7 @@ class Crew:
         self._collect(ANSWER_S)
 
     def dismiss(self) -> None:
-        """End the workers that were started here, and leave the others to their master's next one."""
+        """Tell all workers to end; those that were started here end with their input as well."""
         self._runner.quit()
         for child in self._children:
             assert child.stdin is not None

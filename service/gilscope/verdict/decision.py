@@ -74,17 +74,13 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
         )  # fmt: skip
     figures = estimate(blocks, seed=seed, numbers=_numbers(trials, samples))
     noise = noise_floor(trials, samples, seed=seed)
-    repeated = min(len(own) for own in blocks.values()) >= MIN_BLOCKS
-    known = noise is not None and noise.pairs >= MIN_BLOCKS
-    unknown_noise = repeated and len(blocks) > 1 and any(trial.twin for trial in trials) and not known
-    repeated = repeated and not unknown_noise
-    contenders = _not_beaten(figures, noise) if repeated else list(figures)
+    doubt = _doubt(blocks, trials, noise)
+    settled = doubt is None
+    contenders = _not_beaten(figures, noise) if settled else list(figures)
     quick = (
-        _quick(contenders, figures, noise, resolution_ms(trials))
-        if repeated and _open(trials)
-        else contenders
+        _quick(contenders, figures, noise, resolution_ms(trials)) if settled and _open(trials) else contenders
     )
-    kind = _considerate(quick, figures) if repeated else quick
+    kind = _considerate(quick, figures) if settled else quick
     recommended = kind[0]
     winner = recommended if len(kind) == 1 and len(figures) > 1 else None
     waits = pool_waits(trials, figures)
@@ -101,14 +97,24 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
         conclusive=winner is not None,
         reason=reason,
         caveats=(
-            *((NO_NOISE,) if unknown_noise else () if repeated else (ONE_BLOCK,)),
-            *((UNSETTLED,) if repeated and _unsettled(kind, figures) else ()),
+            *(() if doubt is None else (doubt,)),
+            *((UNSETTLED,) if settled and _unsettled(kind, figures) else ()),
             *_caveats(recommended, figures, waits, trials),
         ),
         noise=noise,
         rough_p99=tuple(name for name in figures if _requests(name, trials) < SOUND_P99),
     )
     return _with_figures(verdict, figures)
+
+
+def _doubt(
+    blocks: Mapping[BackendName, Sequence[Block]], trials: Sequence[Trial], noise: NoiseFloor | None
+) -> str | None:
+    """Return why no winner can be named whatever the figures say; None where one can."""
+    if min(len(own) for own in blocks.values()) < MIN_BLOCKS:
+        return ONE_BLOCK
+    paired = len(blocks) > 1 and any(trial.twin for trial in trials)
+    return NO_NOISE if paired and (noise is None or noise.pairs < MIN_BLOCKS) else None
 
 
 def _winners_reason(
