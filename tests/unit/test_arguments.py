@@ -5,9 +5,9 @@ import argparse
 import pytest
 
 from gilscope.commands.arguments import address, backends, number, pairs, service_url, slo, sweep, whole
-from gilscope.compare.capacity import Slo
 from gilscope.errors import ParameterError, UsageError
 from gilscope.model import BackendName
+from gilscope.objective import Slo
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1), ("9", 9), ("5", 5)])

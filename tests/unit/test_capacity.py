@@ -19,12 +19,11 @@ from gilscope.compare.capacity import (
     Outcome,
     Purpose,
     Search,
-    Slo,
     Step,
-    parse_slo,
 )
 from gilscope.errors import UsageError
 from gilscope.load.arrivals import poisson
+from gilscope.objective import Slo, parse_slo
 from gilscope.quantiles import quantile
 
 RAMP, BISECT, CONFIRM = Purpose.RAMP, Purpose.BISECT, Purpose.CONFIRM

@@ -15,7 +15,7 @@ import pytest
 from factories import LOAD, MACHINE
 
 from gilscope.compare import experiment, trial
-from gilscope.compare.capacity import CONFIRM_SHARE, FLOOR_RATE, MAX_RATE, PRECISION, Slo, parse_slo
+from gilscope.compare.capacity import CONFIRM_SHARE, FLOOR_RATE, MAX_RATE, PRECISION
 from gilscope.compare.experiment import Fit, Rank, Tools
 from gilscope.compare.figures import failed_trial
 from gilscope.compare.plan import Slot, load_of
@@ -46,6 +46,7 @@ from gilscope.model import (
     Verdict,
     WorkSamples,
 )
+from gilscope.objective import Slo, parse_slo
 from gilscope.verdict.capacity import judge_capacities
 
 ASYNCIO, THREADS, PROCESSES, _ = BackendName

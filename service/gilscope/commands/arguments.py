@@ -7,15 +7,13 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from gilscope.address import split_address
 from gilscope.errors import ParameterError, UsageError
 from gilscope.model import BackendName
-
-if TYPE_CHECKING:
-    from gilscope.compare.capacity import Slo
+from gilscope.objective import Slo, parse_slo
 
 T = TypeVar("T")
 
@@ -88,8 +86,6 @@ def service_url(text: str) -> str:
 
 def slo(text: str) -> Slo:
     """Read a latency objective such as ``p99=200ms``."""
-    from gilscope.compare.capacity import parse_slo  # noqa: PLC0415
-
     try:
         return parse_slo(text)
     except UsageError as problem:

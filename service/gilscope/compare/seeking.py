@@ -6,11 +6,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gilscope.compare.capacity import FLOOR_RATE, MAX_RATE, Purpose, Search, Slo, parse_slo
+from gilscope.compare.capacity import FLOOR_RATE, MAX_RATE, Purpose, Search
 from gilscope.compare.experiment import Experiment
 from gilscope.compare.plan import Slot, backends_of
 from gilscope.compare.trial import TrialRunner
 from gilscope.model import Capacity, CapacityStep, Target, Trial, Verdict
+from gilscope.objective import Slo, parse_slo
 from gilscope.quantiles import quantile
 
 KEPT_UP = 0.95

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gilscope.model import BackendName, Capacity, CapacityStep, Evidence, Scalability
+from gilscope.objective import parse_slo
 from gilscope.report import charts, formats
 from gilscope.report.charts import coloured
 from gilscope.report.scales import Scale, log_domain
@@ -92,18 +92,6 @@ def describe_law(law: Scalability, curve: Sequence[CapacityStep]) -> str:
     )
 
 
-def limit_ms(slo: str) -> float:
-    """Return the limit of an objective such as ``p99=200ms`` or ``max=1.5s``, in milliseconds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    found = re.fullmatch(r"[^=]+=([0-9.]+)(ms|s)", slo)
-    if found is None:
-        raise ValueError(f"not a latency objective: {slo!r}")
-    return float(found[1]) * (1_000 if found[2] == "s" else 1)
-
-
 def _charts(capacities: Sequence[Capacity]) -> Pair | None:
     if not any(step.latency_ms for capacity in capacities for step in (*capacity.steps, *capacity.curve)):
         return None
@@ -116,7 +104,8 @@ def capacity_chart(capacities: Sequence[Capacity], width: int) -> str:
     A full dot kept the objective, a pale one did not or was spoilt; a curve's points are joined.
     """
     drawn = {capacity.backend: _points([*capacity.steps, *capacity.curve]) for capacity in capacities}
-    limit, slo = limit_ms(capacities[0].slo), capacities[0].slo
+    slo = capacities[0].slo
+    limit = parse_slo(slo).limit_ms
     rates = [step.rate for steps in drawn.values() for step in steps]
     latencies = [step.latency_ms or 0.0 for steps in drawn.values() for step in steps]
     height = 360 if width > 500 else 300
