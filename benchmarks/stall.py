@@ -26,9 +26,9 @@ from gilscope.compare.service import ServiceOptions, running_service
 from gilscope.load.control import Generator
 from gilscope.load.orders import Order
 from gilscope.model import Arrivals, BackendName, Samples
+from gilscope.palette import BACKENDS, DARK_INK, DARK_PAPER, LIGHT_INK, LIGHT_PAPER, readable
 from gilscope.quantiles import quantile
 from gilscope.report import formats
-from gilscope.report.palette import BACKENDS, DARK_INK, DARK_PAPER, LIGHT_INK, LIGHT_PAPER, readable
 from gilscope.report.scales import Scale
 from gilscope.report.svg import element, line, title, words
 

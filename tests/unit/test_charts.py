@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from gilscope import palette
 from gilscope.model import (
     Anatomy,
     BackendName,
@@ -19,7 +20,7 @@ from gilscope.model import (
     StateSeconds,
     ThreadRole,
 )
-from gilscope.report import charts, formats, palette, stacks, svg
+from gilscope.report import charts, formats, stacks, svg
 from gilscope.report.percentiles import last_percentile, percentile_chart, solid_percentile
 from gilscope.report.scales import Scale, from_zero, latency_scale, log_domain, spread, tail
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from gilscope.exposition import BUCKETS, PlainHistogram
 from gilscope.model import BackendName
-from gilscope.web.metrics import BUCKETS, STAGES, LoopHistogram, ServiceMetrics
+from gilscope.web.metrics import STAGES, ServiceMetrics
 
 seconds = st.one_of(st.sampled_from(BUCKETS), st.floats(0, 20), st.sampled_from((0.0, 10.000001, 1e-9)))
 
@@ -25,7 +26,7 @@ def test_the_buckets_are_r5_from_100_us_to_10_s() -> None:
 def test_our_histogram_counts_as_prometheus_clients_own_does(observed: list[float]) -> None:
     registry = CollectorRegistry()
     theirs = Histogram("theirs", "", buckets=BUCKETS, registry=registry)
-    ours = LoopHistogram()
+    ours = PlainHistogram()
     for value in observed:
         theirs.observe(value)
         ours.observe(value)
@@ -50,7 +51,7 @@ def test_our_histogram_counts_as_prometheus_clients_own_does(observed: list[floa
 
 
 def test_a_bucket_includes_its_upper_bound() -> None:
-    histogram = LoopHistogram()
+    histogram = PlainHistogram()
     histogram.observe(BUCKETS[3])
     assert histogram.counts.index(1) == 3
     histogram.observe(10.1)

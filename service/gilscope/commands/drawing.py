@@ -20,9 +20,9 @@ from gilscope.flame.svg import (
 )
 from gilscope.flame.wording import MEANING, origin
 from gilscope.model import BackendName, Change, Evidence, Flame, FlameKind, Folded, Plan
+from gilscope.palette import BACKENDS
 from gilscope.report import html
 from gilscope.report.diff import ChangedGraph, Differences, render_diff
-from gilscope.report.palette import BACKENDS
 from gilscope.report.sections import Difference
 
 

@@ -1,6 +1,6 @@
 """Charts with one row per backend: data in, SVG out.
 
-Colours are CSS variables (see :mod:`gilscope.report.palette`), so that a picture follows the reader's light
+Colours are CSS variables (see :mod:`gilscope.palette`), so that a picture follows the reader's light
 or dark mode. Text has the size it is drawn at: a chart for a wide place and one for a phone are two charts.
 """
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from gilscope import palette
 from gilscope.model import BackendName, Evidence, Run
-from gilscope.report import charts, formats, palette
+from gilscope.report import charts, formats
 from gilscope.report.capacity import CapacitySection, build_capacities
 from gilscope.report.cards import Card, Excluded, build_cards, untried
 from gilscope.report.facts import planned_trials, workloads

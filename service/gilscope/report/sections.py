@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gilscope.model import Anatomy, BackendName, Evidence, Flame, FlameKind, Trial
+from gilscope.palette import STAGES, STATES, Stage
 from gilscope.report import anatomy, charts, formats, stacks
 from gilscope.report import facts as known
 from gilscope.report.classes import Kind, put_in_words
 from gilscope.report.facts import Facts
-from gilscope.report.palette import STAGES, STATES, Stage
 from gilscope.report.percentiles import percentile_chart
 from gilscope.report.tables import (
     TRIAL_COLUMNS,

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gilscope.model import Anatomy, BackendName, LensReading, StateSeconds, ThreadRole
+from gilscope.palette import STAGES, STATES
 from gilscope.report import formats
 from gilscope.report.anatomy import UNEXPLAINED, drawn, measured, overlap
 from gilscope.report.charts import LATENCIES, NAMES, Words, coloured, draw_axis, tell
-from gilscope.report.palette import STAGES, STATES
 from gilscope.report.scales import Scale, from_zero
 from gilscope.report.svg import element, hatch, picture, title, words
 

@@ -16,12 +16,12 @@ from gilscope.model import (
     Trial,
     Verdict,
 )
+from gilscope.palette import STAGES
 from gilscope.quantiles import SOUND_P99
 from gilscope.report import facts as known
 from gilscope.report import formats
 from gilscope.report.anatomy import measured
 from gilscope.report.facts import Facts
-from gilscope.report.palette import STAGES
 from gilscope.report.stacks import held_share
 
 ROUGH = f"rough: fewer than {SOUND_P99:,} samples lie behind this p99"

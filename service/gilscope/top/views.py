@@ -16,7 +16,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from gilscope.report.palette import STATES
+from gilscope.palette import STATES
 from gilscope.top.order import Order
 from gilscope.top.table import (
     HEADINGS,

@@ -2,69 +2,37 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from gilscope.backends.base import Backend
+from gilscope.exposition import PlainHistogram
 from gilscope.model import BackendName
 
-BUCKETS = (*(float(f"{m}e{e}") for e in range(-4, 1) for m in (1, 1.6, 2.5, 4, 6.3)), 10.0)
-"""Seconds, five to the decade (ISO 3's R5 series) from 100 us to 10 s: at p99 the median error is 12 %."""
-
-BOUNDS = (*(floatToGoString(bound) for bound in BUCKETS), "+Inf")
-"""The buckets' upper bounds as the exposition format writes them."""
-
 STAGES = ("queue", "run", "cpu", "return")
-
-
-class LoopHistogram:
-    """A histogram with a single writer, the event loop, and so without a lock.
-
-    ``prometheus_client``'s own takes a lock and walks its buckets in Python: with five observations a request,
-    that alone cost a tenth of a bare request's time. What is exposed is the same.
-    """
-
-    __slots__ = ("counts", "total")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one observation; a bucket includes its upper bound."""
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
-
-    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
-        """Write cumulative buckets and sum into a family."""
-        cumulative = zip(BOUNDS, accumulate(list(self.counts)), strict=True)
-        family.add_metric(labels, buckets=list(cumulative), sum_value=self.total)
 
 
 @dataclass(frozen=True, slots=True)
 class RouteMetrics:
     """The histograms of one workload on one backend."""
 
-    ok: LoopHistogram = field(default_factory=LoopHistogram)
-    failed: LoopHistogram = field(default_factory=LoopHistogram)
-    lost: LoopHistogram = field(default_factory=LoopHistogram)
-    queue: LoopHistogram = field(default_factory=LoopHistogram)
-    run: LoopHistogram = field(default_factory=LoopHistogram)
-    cpu: LoopHistogram = field(default_factory=LoopHistogram)
-    return_: LoopHistogram = field(default_factory=LoopHistogram)
+    ok: PlainHistogram = field(default_factory=PlainHistogram)
+    failed: PlainHistogram = field(default_factory=PlainHistogram)
+    lost: PlainHistogram = field(default_factory=PlainHistogram)
+    queue: PlainHistogram = field(default_factory=PlainHistogram)
+    run: PlainHistogram = field(default_factory=PlainHistogram)
+    cpu: PlainHistogram = field(default_factory=PlainHistogram)
+    return_: PlainHistogram = field(default_factory=PlainHistogram)
 
-    def by_status(self) -> tuple[tuple[str, LoopHistogram], ...]:
+    def by_status(self) -> tuple[tuple[str, PlainHistogram], ...]:
         """Return the request histograms with their label value."""
         return (("200", self.ok), ("500", self.failed), ("503", self.lost))
 
-    def by_stage(self) -> tuple[tuple[str, LoopHistogram], ...]:
+    def by_stage(self) -> tuple[tuple[str, PlainHistogram], ...]:
         """Return the stage histograms with their label value."""
         return tuple(zip(STAGES, (self.queue, self.run, self.cpu, self.return_), strict=True))
 
@@ -82,7 +50,7 @@ class ServiceMetrics:
         started.set_to_current_time()
         self._routes = _Routes()
         self.registry.register(self._routes)
-        self.loop_lag = LoopHistogram()
+        self.loop_lag = PlainHistogram()
         self.registry.register(_LoopLag(self.loop_lag))
 
     def route(self, workload: str, backend: BackendName) -> RouteMetrics:
@@ -133,7 +101,7 @@ class _Routes(Collector):
 class _LoopLag(Collector):
     """Reads the event loop's lag at the time of the scrape."""
 
-    def __init__(self, lag: LoopHistogram) -> None:
+    def __init__(self, lag: PlainHistogram) -> None:
         self._lag = lag
 
     def collect(self) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Colours of the report: one per backend and one per stage, in light and in dark.
+"""The colours of all pictures: one per backend and one per stage, in light and in dark.
 
 The eight base colours are those that every picture of gilscope shares (Okabe & Ito's set for colour-blind
 eyes, and greys). On light paper marks keep them as they are; words there, and everything on dark paper, get
