@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -45,6 +45,11 @@ class Backend(Protocol):
     @property
     def restarts(self) -> int:
         """How often a broken pool was replaced."""
+        ...
+
+    @property
+    def pids(self) -> Collection[int]:
+        """The workers' processes; empty where they live in the service's own."""
         ...
 
     async def start(self, workloads: Sequence[Workload]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from gilscope.backends.base import BackendSpec, Outcome
 from gilscope.backends.execution import execute_on_loop
@@ -16,6 +16,7 @@ class EventLoopBackend:
 
     workers = 1
     restarts = 0
+    pids: Collection[int] = ()
 
     async def start(self, workloads: Sequence[Workload]) -> None:
         """Import the workloads; there is nothing else to start."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 
 from gilscope.backends.base import Outcome
@@ -40,6 +40,7 @@ class PoolBackend:
         self._replacing = asyncio.Lock()
         self.workers = workers
         self.restarts = 0
+        self.pids: Collection[int] = ()
 
     async def start(self, workloads: Sequence[Workload]) -> None:
         """Greet until every worker has answered: executors start their workers on demand."""
@@ -57,6 +58,7 @@ class PoolBackend:
                 f"only {len(seen)} of {self.workers} workers came up within {START_LIMIT_S:.0f} s",
                 remedy="a smaller --pool-size, or see what importing the function waits for",
             ) from None
+        self.pids = {pid for pid, _ in seen} - {os.getpid()}
 
     async def _greet_all(self, executor: Executor) -> list[tuple[int, int]]:
         loop = asyncio.get_running_loop()

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gilscope import __version__
 from gilscope.backends.base import Backend
 from gilscope.exposition import PlainHistogram
 from gilscope.model import BackendName
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
 STAGES = ("queue", "run", "cpu", "return")
+
+
+def gil_enabled() -> bool:
+    """Tell whether this process has a GIL: always but in free-threaded builds, where an extension may switch it on."""
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,14 @@ class ServiceMetrics:
             "gilscope_run_started_timestamp_seconds", "When this service started.", registry=self.registry
         )
         started.set_to_current_time()
+        info = Gauge(
+            "gilscope_run_info",
+            "What this service is, always 1.",
+            ("version", "python", "gil"),
+            registry=self.registry,
+        )
+        info.labels(__version__, platform.python_version(), "on" if gil_enabled() else "off").set(1)
+        ProcessCollector(registry=self.registry)
         self._routes = _Routes()
         self.registry.register(self._routes)
         self.loop_lag = PlainHistogram()
@@ -141,4 +161,28 @@ class _Pools(Collector):
             active.add_metric([name], running)
             workers.add_metric([name], backend.workers)
             restarts.add_metric([name], backend.restarts)
-        yield from (queued, active, workers, restarts)
+        yield from (queued, active, workers, restarts, _memory(self._backends))
+
+
+def _memory(backends: Mapping[BackendName, Backend]) -> Metric:
+    family = GaugeMetricFamily(
+        "gilscope_worker_memory_bytes",
+        "Memory of a pool's worker processes together: resident, and how much of that is shared with files or with other "
+        "processes. Workers inside the service's own process have no memory of their own.",
+        labels=["backend", "kind"],
+    )
+    for name, backend in backends.items():
+        if backend.pids:
+            resident, shared = map(sum, zip(*map(_statm, backend.pids), strict=True))
+            family.add_metric([name, "resident"], resident)
+            family.add_metric([name, "shared"], shared)
+    return family
+
+
+def _statm(pid: int) -> tuple[int, int]:
+    """Return resident and shared bytes (``man 5 proc_pid_statm``); nothing of a process that is not there any more."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except OSError:
+        return 0, 0
+    return int(pages[1]) * _PAGE, int(pages[2]) * _PAGE

@@ -19,7 +19,7 @@ from gilscope.errors import ServiceError, UsageError
 from gilscope.model import ThreadRole
 from gilscope.web.app import create_app
 from gilscope.web.config import ServiceConfig
-from gilscope.web.metrics import ServiceMetrics
+from gilscope.web.metrics import ServiceMetrics, gil_enabled
 
 SHUTDOWN_S = 0.5
 
@@ -100,7 +100,7 @@ def _ready_line(config: ServiceConfig, runner: web.AppRunner, metrics_port: int)
         "url": f"http://{shown}:{port}",
         "metrics_url": f"http://{shown}:{metrics_port}/metrics",
         "python": platform.python_version(),
-        "gil_enabled": getattr(sys, "_is_gil_enabled", lambda: True)(),
+        "gil_enabled": gil_enabled(),
         "backends": list(config.backends),
         "workloads": [workload.name for workload in config.workloads],
     }
