@@ -41,6 +41,18 @@ PAUSE_S = 60.0
 def choose(parser: ArgumentParser, **_: Any) -> None:  # noqa: ANN401
     """Let workload and backend be chosen, and the loop be opened."""
     add_options(parser, BUILT_IN)
+    own: dict[str, Any] = {"include_in_web_ui": False}  # Of each process, whatever the web page starts.
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        default=0,
+        metavar="N",
+        help="serve what is sent to Prometheus, from each process on the first free port from N on (default: do not)",
+        **own,
+    )
+    parser.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="HOST", help="default: 127.0.0.1", **own
+    )
 
 
 class Resting(User):

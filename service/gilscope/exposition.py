@@ -37,6 +37,11 @@ class PlainHistogram:
         self.counts[bisect_left(BUCKETS, seconds)] += 1
         self.total += seconds
 
+    def merge(self, other: PlainHistogram) -> None:
+        """Count all that another one counted."""
+        self.counts = [own + its for own, its in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
         """Write cumulative buckets and sum into a family."""
         cumulative = zip(BOUNDS, accumulate(list(self.counts)), strict=True)

@@ -17,6 +17,8 @@ from urllib.request import urlopen
 
 import pytest
 from polling import eventually
+from prometheus import scraped
+from prometheus_client.parser import text_string_to_metric_families
 
 from gilscope.child import Child, module_command
 from gilscope.errors import ServiceError
@@ -102,7 +104,9 @@ def test_an_open_loop_sends_at_its_rate_whatever_users_there_are(
     distributed = ("--processes", str(processes)) if processes > 1 else ()
     answered, table = run("locustfile.py", served["url"], "--rate", f"{RATE:g}", *distributed, *options)
     arrived = works(served) - before
-    assert table.startswith(f"open loop, {RATE:g}/s, poisson, seed 0, {processes} sending process")
+    assert table.startswith(
+        f"noop on threads, open loop, {RATE:g}/s, poisson, seed 0, {processes} sending process"
+    )
     sent, due = number(table, r", sent (\d+),"), number(table, r"\(due (\d+),")
     assert (due, number(table, r", dropped (\d+),"), number(table, r", failed (\d+)\)")) == (sent, 0, 0)
     unanswered = sum(map(float, re.findall(r"^(\d+) unanswered", table, re.MULTILINE)))
@@ -146,17 +150,67 @@ def test_the_web_page_lets_workload_and_backend_be_chosen(url: str) -> None:
         eventually(answers, "the web page", within_s=60)
         refused = json.loads(fetch(port, "/swarm", rate="-1"))
         table = fetch(port, "/gilscope")
+        [tab] = json.loads(fetch(port, "/stats/requests"))["extended_stats"]
     finally:
         process.terminate()
         process.wait()
     for shown in (
         '"workload"', '"own_workload"', '"backend"', '"query"', '"shape"', "json_roundtrip", "interpreters", "spike",
-        '"rate"', '"arrivals"', '"seed"', "uniform",
+        '"rate"', '"arrivals"', '"seed"', "uniform", "gilscope: unrounded",
     ):  # fmt: skip
         assert shown in page[0], shown
     assert not refused["success"]
     assert refused["message"] == "rate: arrivals per second are a number from 0 (closed loop) up, not '-1'"
-    assert table.startswith("gilscope: closed loop")
+    assert "metrics_port" not in page[0], "each process has its own"
+    assert table.startswith("gilscope: primes on threads, closed loop")
+    assert [(row["name"], row["load"], row["count"]) for row in tab["data"]] == [
+        ("work, from send", "primes on threads, closed loop", "0"),
+        ("/ping, from when due", "primes on threads, closed loop", "0"),
+    ]
+
+
+def test_every_process_tells_prometheus_what_it_sends(served: dict[str, Any]) -> None:
+    port = free_port()
+    command = locust(
+        "locustfile.py", served["url"], "--headless", "-t", "30s", "--rate", "50", "--processes", "2",
+        "--workload", "noop", "--backend", "threads", "--metrics-port", str(port),
+    )  # fmt: skip
+    found: list[dict[tuple[str, ...], float]] = []
+
+    def sending() -> bool:
+        with contextlib.suppress(OSError):
+            found[:] = [values(f"http://127.0.0.1:{port + process}/metrics") for process in (0, 1)]
+        return bool(found) and all(one.get(SENT, 0) > 20 for one in found)
+
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(sending, "both processes to send", within_s=60)
+    finally:
+        process.terminate()
+        process.wait()
+    for one in found:
+        response, service = (
+            one["gilscope_client_duration_seconds_count", "threads", clock, "noop"]
+            for clock in ("response", "service")
+        )
+        assert response == service
+        assert response + one["gilscope_client_in_flight", "threads", "noop"] == one[SENT]
+        assert one["gilscope_client_rate", "threads", "noop"] == 25
+        assert one["gilscope_client_failures_total", "threads", "noop"] == 0
+    pings = sorted(one["gilscope_client_probe_seconds_count",] for one in found)
+    assert pings[0] == 0 < pings[1], "the first process alone pings"
+
+
+SENT = ("gilscope_client_sent_total", "threads", "noop")
+
+
+def values(url: str) -> dict[tuple[str, ...], float]:
+    """Give every sample by its name and the values of its labels."""
+    return {
+        (sample.name, *(label for _, label in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(scraped(url))
+        for sample in family.samples
+    }
 
 
 def fetch(port: int, path: str, **form: str) -> str:

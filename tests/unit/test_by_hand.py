@@ -17,8 +17,9 @@ from gilscope.load.options import add_options, arrival_rate, check_arrivals
 from gilscope.load.totals import Batch, Books, Line, Totals, describe, part_of, thinned
 from gilscope.model import Arrivals
 
-OPEN = Namespace(rate=100.0, arrivals="poisson", seed=7)
-CLOSED = Namespace(rate=0.0, arrivals="poisson", seed=7)
+WORK = {"workload": "primes", "own_workload": "", "backend": "threads"}
+OPEN = Namespace(rate=100.0, arrivals="poisson", seed=7, **WORK)
+CLOSED = Namespace(rate=0.0, arrivals="poisson", seed=7, **WORK)
 LAG = "dispatch lag p50/p99 0.50/0.50 ms: finer differences cannot be seen"
 DUE_S = 10.0
 
@@ -157,7 +158,7 @@ def test_the_table_of_an_open_loop() -> None:
         "a", report(work, Batch(response_ms=[3.0], service_ms=[3.0], lag_ms=[0.25], sent=1), covered_s=2.0)
     )
     assert describe(totals, OPEN, 2, silent=1).splitlines() == [
-        "gilscope: open loop, 100/s, poisson, seed 7, 2 sending processes; milliseconds",
+        "gilscope: primes on threads, open loop, 100/s, poisson, seed 7, 2 sending processes; milliseconds",
         "                                 count       p50       p90       p99     p99.9       max",
         "work response, from when due         4     2.000     8.000    ~8.000    ~8.000     8.000",
         "work service, from send              4     1.000     1.000    ~1.000    ~1.000     1.000",
@@ -179,7 +180,7 @@ def test_the_table_of_a_closed_loop() -> None:
     )
     totals.add("", report(many, pings))
     assert describe(totals, CLOSED, 1).splitlines() == [
-        "gilscope: closed loop; milliseconds",
+        "gilscope: primes on threads, closed loop; milliseconds",
         "                                 count       p50       p90       p99     p99.9       max",
         "work, from send                  20000     2.000     2.000     2.000     2.000     2.000",
         "/ping, from when due             20000     3.000     3.000     3.000     3.000     3.000",
@@ -316,6 +317,10 @@ def surroundings(role: str, rate: float = 100.0) -> Any:  # noqa: ANN401
         arrivals="poisson",
         seed=0,
         web_base_path="",
+        workload="primes",
+        own_workload="",
+        backend="threads",
+        metrics_port=0,
     )
     events = SimpleNamespace(**{name: Event() for name in EVENTS})
     return SimpleNamespace(

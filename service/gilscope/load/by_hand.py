@@ -10,27 +10,26 @@ because it patches the process that imports it: the users come from the Locust f
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
-from flask import jsonify, request
 from gevent.pool import Group
 
-from gilscope.load.options import check_arrivals
+from gilscope.load.exporter import ClientMetrics, Now, export
+from gilscope.load.on_page import show
 from gilscope.load.totals import PING, WORK, Books, Totals, describe, part_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from flask import Response
     from locust import User
     from locust.env import Environment
     from locust.rpc import Message
     from locust.runners import MasterRunner, WorkerRunner
-    from locust.web import WebUI
 
 RESET, END, REST = "gilscope-reset", "gilscope-end", "gilscope-rest"
 REST_S = 5.0
@@ -60,6 +59,9 @@ def attach(environment: Environment, streams: Streams) -> Books | None:
         _Master(environment)
         return None
     load = Load(environment, streams)
+    if options.metrics_port:
+        port = export(load.metrics, options.metrics_host, options.metrics_port)
+        logging.getLogger(__name__).info("metrics on port %s", port)
     (_Worker if options.worker else _Alone)(environment, load)
     return load.ping
 
@@ -83,9 +85,12 @@ class Load:
         self._make = streams
         self._streams = Group()
         self.work, self.ping = Books(), Books()
+        self.metrics = ClientMetrics(self._now)
+        self.ping.observer = self.metrics.ping
         self._epoch = 0
         self._covered_s = 0.0
         self._since: float | None = None
+        self._parts = 1
         events = environment.events
         events.request.add_listener(self._on_request)
         events.test_stopping.add_listener(lambda **_: self.end())
@@ -95,9 +100,12 @@ class Load:
         """Begin a test; in an open loop this is the part of the arrivals that is sent from here, if any is."""
         self.end()
         self.reset(epoch)
+        options = _options(self._environment)
+        self.work.observer = self.metrics.choose(options.own_workload or options.workload, options.backend)
         # Without a host, Locust's own users end the test and say so.
         if part is None or not is_open(self._environment) or not self._environment.host:
             return
+        self._parts = part[1]
         for user in self._make(self._environment, self.work, self.ping, part):
             user.start(self._streams)
         self._since = time.monotonic()
@@ -120,6 +128,16 @@ class Load:
         self._since = None
         self._streams.kill()
         self._close()
+
+    def _now(self) -> Now:
+        runner, environment = self._environment.runner, self._environment
+        assert runner is not None
+        if is_open(environment):
+            part = 1 / self._parts if self._since is not None else 0.0
+            return Now(runner.user_count, self.work.under_way, _options(environment).rate * part)
+        # A user of a closed loop keeps no books, and always waits for one answer.
+        waiting = (cls.__name__ for cls in environment.user_classes if not hasattr(cls, "books"))
+        return Now(runner.user_count, sum(runner.user_classes_count.get(name, 0) for name in waiting), 0.0)
 
     def _cover(self) -> None:
         if self._since is not None:
@@ -179,7 +197,7 @@ class _Desk:
         events.spawning_complete.add_listener(self._on_spawned)
         events.quit.add_listener(self._on_quit)
         if environment.web_ui is not None:
-            _add_page(environment.web_ui, self.text)
+            show(environment.web_ui, self.totals, self.text)
 
     def start(self) -> None:
         """Begin a test."""
@@ -191,7 +209,7 @@ class _Desk:
         self.totals.reset()
 
     def text(self) -> str:
-        """Return the table as it is now."""
+        """Return the table as it is now, with all that is known counted."""
         raise NotImplementedError
 
     def _on_spawned(self, **_: Any) -> None:  # noqa: ANN401
@@ -320,24 +338,3 @@ class _Worker:
 
     def _on_report(self, client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG002  Locust's names
         data["gilscope"] = self._load.take()
-
-
-def _add_page(web_ui: WebUI, text: Callable[[], str]) -> None:
-    """Show the table at ``/gilscope``, and refuse what the command line would refuse."""
-    app, base = web_ui.app, _options(web_ui.environment).web_base_path or ""
-    assert app is not None
-
-    def page() -> Response:
-        return app.response_class(text(), mimetype="text/plain")
-
-    def refuse() -> Response | None:
-        if request.path != f"{base}/swarm":
-            return None
-        try:
-            check_arrivals(request.form.to_dict())
-        except ValueError as problem:
-            return jsonify({"success": False, "message": str(problem), "host": web_ui.environment.host})
-        return None
-
-    app.add_url_rule(f"{base}/gilscope", "gilscope", web_ui.auth_required_if_enabled(page))
-    app.before_request(refuse)

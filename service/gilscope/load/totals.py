@@ -43,22 +43,47 @@ class Batch:
     unanswered: int = 0
 
 
+class Observer:
+    """Told of everything that is booked, as it happens, in seconds. This one does not care."""
+
+    def on_sent(self, lag_s: float | None) -> None:
+        """A request was sent, so much later than it was due; None in a closed loop."""
+
+    def on_dropped(self) -> None:
+        """A request was due and not sent."""
+
+    def on_answered(self, response_s: float | None, service_s: float) -> None:
+        """An answer came, counted from when it was due (None in a closed loop) and from when it was sent."""
+
+    def on_failed(self) -> None:
+        """A request failed."""
+
+
 class Books:
     """Books one kind of request: those of an open loop by when they were due, those of a closed one when they end."""
 
     def __init__(self) -> None:
         self.batch = Batch()
+        self.observer = Observer()
         self._under_way: dict[float, float] = {}
+
+    @property
+    def under_way(self) -> int:
+        """How many requests of an open loop are under way."""
+        return len(self._under_way)
 
     def sent(self, due_s: float, sent_s: float) -> None:
         """Book that a request that was due has been sent."""
         self._under_way[due_s] = sent_s
         self.batch.sent += 1
-        self.batch.lag_ms.append(_ms(due_s, sent_s))
+        lag_ms = _ms(due_s, sent_s)
+        self.batch.lag_ms.append(lag_ms)
+        self.observer.on_sent(lag_ms / 1e3)
 
     def dropped(self, due_s: float) -> None:  # noqa: ARG002  the open loop's users say it
         """Book that a request that was due has not been sent: too many were under way."""
         self.batch.dropped += 1
+        self.observer.on_dropped()
 
     def ended(self, due_s: float, done_s: float, *, failed: bool) -> None:
         """Book the answer to what was due then; one that was sent before the last reset is not counted."""
@@ -66,17 +91,24 @@ class Books:
         if sent_s is None:
             return
         if failed:
-            self.batch.failed += 1
-        else:
-            self._took(due_s, sent_s, done_s)
+            self._failed()
+            return
+        self._took(due_s, sent_s, done_s)
+        self.observer.on_answered(max(0.0, done_s - due_s), max(0.0, done_s - sent_s))
 
     def closed_loop(self, latency_ms: float, *, failed: bool) -> None:
         """Book a request of a closed loop, which is due when it is sent."""
         self.batch.sent += 1
+        self.observer.on_sent(None)
         if failed:
-            self.batch.failed += 1
-        else:
-            self.batch.response_ms.append(latency_ms)
+            self._failed()
+            return
+        self.batch.response_ms.append(latency_ms)
+        self.observer.on_answered(None, latency_ms / 1e3)
+
+    def _failed(self) -> None:
+        self.batch.failed += 1
+        self.observer.on_failed()
 
     def close(self, now_s: float) -> None:
         """Book what is still under way as unanswered: it took at least as long as until now."""
@@ -186,7 +218,8 @@ def thinned(due_times: Iterable[float], share: Callable[[float], float], seed: i
 def describe(totals: Totals, options: Namespace, processes: int, silent: int = 0) -> str:
     """Return the table of a run; ``silent`` workers did not send their last figures."""
     opened = options.rate > 0
-    rows = _open_rows(totals, options, processes) if opened else _closed_rows(totals)
+    rows = [f"gilscope: {headline(options, processes)}; milliseconds", _TITLES]
+    rows += [_row(title, latencies) for title, latencies in lines(totals, options)]
     if any(line.response.count < SOUND["p99.9"] for line in (totals.work, totals.ping)):
         rows.append("~ rough: a p99 wants 2 000 requests, a p99.9 20 000")
     rows += _open_notes(totals) if opened else _closed_notes(totals)
@@ -198,25 +231,27 @@ def describe(totals: Totals, options: Namespace, processes: int, silent: int = 0
     return "\n".join(rows) + "\n"
 
 
-def _open_rows(totals: Totals, options: Namespace, processes: int) -> list[str]:
+def headline(options: Namespace, processes: int = 0) -> str:
+    """Say what is sent, and how; by how many processes, where that is known."""
+    work = f"{options.own_workload or options.workload} on {options.backend}"
+    if not options.rate:
+        return f"{work}, closed loop"
     shape = getattr(options, "shape", None)
     rate = f"{options.rate:g}/s" + (f" at the peak of a {shape}" if shape else "")
     loop = f"open loop, {rate}, {options.arrivals}, seed {options.seed}"
-    return [
-        f"gilscope: {loop}, {_counted(processes, 'sending process', 'es')}; milliseconds",
-        _TITLES,
-        _row("work response, from when due", totals.work.response),
-        _row("work service, from send", totals.work.service),
-        _row("/ping, from when due", totals.ping.response),
-    ]
+    senders = f", {_counted(processes, 'sending process', 'es')}" if processes else ""
+    return f"{work}, {loop}{senders}"
 
 
-def _closed_rows(totals: Totals) -> list[str]:
+def lines(totals: Totals, options: Namespace) -> list[tuple[str, Histogram]]:
+    """Return what there are latencies of, with its title."""
+    work, ping = totals.work, ("/ping, from when due", totals.ping.response)
+    if not options.rate:
+        return [("work, from send", work.response), ping]
     return [
-        "gilscope: closed loop; milliseconds",
-        _TITLES,
-        _row("work, from send", totals.work.response),
-        _row("/ping, from when due", totals.ping.response),
+        ("work response, from when due", work.response),
+        ("work service, from send", work.service),
+        ping,
     ]
 
 
@@ -224,15 +259,20 @@ def _counted(number: int, what: str, plural: str = "s") -> str:
     return f"{number} {what}{plural if number != 1 else ''}"
 
 
-def _row(title: str, latencies: Histogram) -> str:
+def figures(latencies: Histogram) -> list[str]:
+    """Return count, quantiles and maximum (ms) as they are written; ``~`` marks those that are rough."""
     count = latencies.count
     if not count:
-        return f"{title:28}{count:10}" + f"{'-':>10}" * (len(QUANTILES) + 1)
+        return ["0", *["-"] * (len(QUANTILES) + 1)]
     shown = [
         f"{'~' if count < SOUND.get(name, 0) else ''}{latencies.quantile(q):.3f}"
         for name, q in QUANTILES.items()
     ]
-    return f"{title:28}{count:10}" + "".join(f"{value:>10}" for value in (*shown, f"{latencies.max_ms:.3f}"))
+    return [str(count), *shown, f"{latencies.max_ms:.3f}"]
+
+
+def _row(title: str, latencies: Histogram) -> str:
+    return f"{title:28}" + "".join(f"{value:>10}" for value in figures(latencies))
 
 
 def _lag(totals: Totals) -> str:
