@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 BUCKETS = (*(float(f"{m}e{e}") for e in range(-4, 1) for m in (1, 1.6, 2.5, 4, 6.3)), 10.0)
 """Seconds, five to the decade (ISO 3's R5 series) from 100 us to 10 s: at p99 the median error is 12 %."""
 
+SIZE = len(BUCKETS) + 1
+"""How many buckets there are: one more for what lies beyond the last bound."""
+
 BOUNDS = (*(floatToGoString(bound) for bound in BUCKETS), "+Inf")
 """The buckets' upper bounds as the exposition format writes them."""
 
@@ -29,7 +32,7 @@ class PlainHistogram:
     __slots__ = ("counts", "total")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
+        self.counts = [0] * SIZE
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:

@@ -344,7 +344,7 @@ def test_profiles_for_everybody_need_a_token(
     assert printed.out == ""
     assert printed.err == (
         f"gilscope serve: profiles show source paths, and {host} can be reached from elsewhere\n"
-        "  -> --token SECRET, which readers then have to give; or --host 127.0.0.1\n"
+        "  -> --token SECRET, which readers then have to give; or 127.0.0.1\n"
     )
     assert not (tmp_path / "kept").exists()
 

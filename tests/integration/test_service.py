@@ -117,9 +117,11 @@ async def test_ping_and_health(start: Start) -> None:
     client = await start("noop")
     answer = await client.get("/ping")
     assert (answer.status, await answer.text()) == (200, "pong")
-    for path, status in (("/healthz", "ok"), ("/readyz", "ready")):
-        answer = await client.get(path)
-        assert (answer.status, await answer.json()) == (200, {"status": status})
+    answer = await client.get("/healthz")
+    health = {"status": "ok", "pid": os.getpid(), "metrics_port": None}
+    assert (answer.status, await answer.json()) == (200, health)
+    answer = await client.get("/readyz")
+    assert (answer.status, await answer.json()) == (200, {"status": "ready"})
 
 
 async def test_not_ready_is_a_problem_that_says_when_to_come_back(start: Start) -> None:
@@ -295,7 +297,7 @@ async def test_a_bad_argument_is_400(query: str, says: str, functions: Path, sta
         ("/work/noop", "no route /work/noop; there is: "),
         ("/nowhere", "no route /nowhere; there is: "),
         ("/metrics", "no route /metrics; there is: "),
-        ("/", "no route /; there is: "),
+        ("/live/", "no route /live/; there is: "),
     ],
 )
 async def test_an_unknown_name_is_404_and_lists_the_known_ones(path: str, says: str, start: Start) -> None:

@@ -113,6 +113,12 @@ class Diary:
     def enters(self, slot: Slot, phase: Phase) -> None:
         self.entries.append(f"{phase} {slot.target.workload}")
 
+    def serves(self, slot: Slot, metrics_url: str, lens_url: str | None) -> None:
+        self.entries.append(f"serves {slot.position} {metrics_url} {lens_url}")
+
+    def draws(self, flame: Flame) -> None:
+        self.entries.append(f"draws {flame.path}")
+
     def ends(self, slot: Slot, trial: Trial) -> None:  # noqa: ARG002  the protocol's
         self.entries.append(f"ends {slot.position}")
         self.trials_on_disk.append(len(self._folder.read().run.trials))
@@ -124,6 +130,16 @@ class Diary:
 
     def warns(self, caution: Caution) -> None:
         self.entries.append(f"warns {caution.code}")
+
+
+class Phases(Diary):
+    """A watcher that writes down, among other events, what a trial goes through."""
+
+    def __init__(self, events: list[str]) -> None:
+        self.entries = events
+
+    def enters(self, slot: Slot, phase: Phase) -> None:  # noqa: ARG002  the protocol's
+        self.entries.append(f"[{phase}]")
 
 
 @dataclass
@@ -410,6 +426,7 @@ class FakeLens:
 
     def __init__(self, events: list[str], failing_at: str | None) -> None:
         self.events = events
+        self.metrics_url: str | None = None
         self._failing_at = failing_at
 
     def _do(self, what: str) -> None:
@@ -422,6 +439,7 @@ class FakeLens:
 
     def watch(self, pid: int) -> None:
         self._do(f"watch {pid}")
+        self.metrics_url = "http://lens"
 
     def open_window(self, seconds: float) -> None:
         self._do(f"open {seconds:g} s")
@@ -515,19 +533,21 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
         monkeypatch.setattr(metering, "memory_mb", lambda pid: 64.0 if pid == 4711 else 0.0)
         monkeypatch.setattr(metering, "stolen_seconds", lambda: next(stolen))
         setting = Setting(plan, "python3.14", None, RunFolder(tmp_path))
-        runner = TrialRunner(
-            setting, cast("Generator", load), lens, lambda _slot, phase: events.append(f"[{phase}]")
-        )
+        runner = TrialRunner(setting, cast("Generator", load), lens, Phases(events))
         return Trying(runner, events, load, options)
 
     return make
+
+
+SERVES = "serves 2 http://there/metrics http://lens"
 
 
 def test_a_trial_goes_through_its_phases_and_is_profiled_under_load_after_the_window(trying: Try) -> None:
     tried = trying()
     outcome = tried.run(last=True)
     assert tried.events == [
-        "[starting]", "prepare", "lens: prepare", "service up", "lens: watch 4711", "[warm-up]", "load up", "lens: open 4 s",
+        "[starting]", "prepare", "lens: prepare", "service up", "lens: watch 4711", SERVES, "[warm-up]",
+        "load up", "lens: open 4 s",
         "[measuring]", "lens: window", "[profiling]", "capture", "lens: open 2 s", "lens: window",
         "[stopping]", "load down", "service down",
     ]  # fmt: skip

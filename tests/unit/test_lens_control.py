@@ -263,7 +263,7 @@ def test_orders_come_line_by_line_and_nothing_else_gets_into_the_answers(
 ) -> None:
     fake = FakeObserver()
     kept = os.dup(1)
-    monkeypatch.setattr(process, "Observer", lambda: fake)
+    monkeypatch.setattr(process, "Observer", lambda _collector: fake)
     monkeypatch.setattr(process, "allow_many_files", lambda: None)
     monkeypatch.setattr(sys, "stdin", iter(['{"watch": 5}\n', '{"seconds": 1, "rate_hz": 2}\n']))
     try:

@@ -32,6 +32,7 @@ from gilscope.model import (
     Caution,
     Classification,
     Evidence,
+    Flame,
     GeneratorLoad,
     GilClass,
     LoadKind,
@@ -149,6 +150,12 @@ class Diary:
 
     def enters(self, slot: Slot, phase: Phase) -> None:
         self.entries.append(f"{phase} {slot.target.workload}")
+
+    def serves(self, slot: Slot, metrics_url: str, lens_url: str | None) -> None:
+        self.entries.append(f"serves {slot.position} {metrics_url} {lens_url}")
+
+    def draws(self, flame: Flame) -> None:
+        self.entries.append(f"draws {flame.path}")
 
     def ends(self, slot: Slot, trial: Trial) -> None:
         if self.looks:
@@ -373,7 +380,7 @@ def test_no_two_steps_of_a_backend_have_the_same_arrivals_and_no_two_the_same_fi
 ) -> None:
     stage = set_stage(replace(PLAN, curve=True))
     stage.conduct()
-    runner = TrialRunner(stage.search._setting, cast("Generator", None), None, lambda *_: None)
+    runner = TrialRunner(stage.search._setting, cast("Generator", None), None, stage.diary)
     orders = [
         (slot, runner._order(slot, "http://there", trial._samples_path(slot))) for slot in stage.runner.slots
     ]

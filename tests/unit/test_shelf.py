@@ -192,6 +192,9 @@ def without(*names: str, **other: object) -> str:
         without(later="a field of a later version"),
         without(graphs=None),
         without(graphs=["waiting"]),
+        without(started_at="yesterday"),
+        without(started_at="2026-11-22T10:10:01"),
+        without(started_at=5),
         without(id="../../elsewhere"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gilscope import web
+from gilscope import live, web
 
 STATIC = Path(web.__file__).with_name("static")
 FOLDER = STATIC / "speedscope"
@@ -47,3 +47,29 @@ def test_the_page_loads_what_is_there_and_nothing_from_elsewhere() -> None:
     loaded = re.findall(r"""(?:src|href)=["']?([^"'\s>]+)""", page)
     assert loaded
     assert set(loaded) <= SUMS.keys()
+
+
+UPLOT = Path(live.__file__).with_name("static") / "uplot"
+UPLOT_SUMS = {
+    name: digest
+    for digest, name in (
+        line.split("  ") for line in UPLOT.with_suffix(".sha256").read_text(encoding="utf-8").splitlines()
+    )
+}
+
+
+def test_the_charts_library_is_as_it_was_released() -> None:
+    assert {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in UPLOT.iterdir()
+    } == UPLOT_SUMS
+    assert UPLOT_SUMS.keys() == {"LICENSE", "uPlot.iife.min.js", "uPlot.min.css"}
+    assert "MIT License" in (UPLOT / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_the_charts_library_is_named_with_version_licence_and_source() -> None:
+    readme = UPLOT.with_name("README.md").read_text(encoding="utf-8")
+    script = (UPLOT / "uPlot.iife.min.js").read_text(encoding="utf-8")
+    (version,) = re.findall(r"leeoniya/uPlot \(v([0-9.]+)\)", script)
+    assert f"[uPlot](https://github.com/leeoniya/uPlot) {version} (MIT" in readme
+    assert f"`uplot-{version}.tgz`" in readme
+    assert re.search(r"SHA-256 `[0-9a-f]{64}`", readme)

@@ -39,6 +39,7 @@ __all__ = ["add_arguments", "run"]
 if TYPE_CHECKING:
     from gilscope.compare.experiment import Experiment
     from gilscope.compare.store import RunFolder
+    from gilscope.live.control import LivePage
 
 
 def run(options: argparse.Namespace) -> int:
@@ -76,7 +77,19 @@ class Start:
 
 
 def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
+    from gilscope.commands.live import shown  # noqa: PLC0415
+
+    if options.live is None:
+        return _run_and_finish(options, plan, start, None)
+    with shown(plan, start.name, start.folder.path, options.live) as page:
+        code = _run_and_finish(options, plan, start, page)
+        page.ends(start.folder.report)
+    return code
+
+
+def _run_and_finish(options: argparse.Namespace, plan: Plan, start: Start, page: LivePage | None) -> int:
     from gilscope.commands.drawing import draw_flame  # noqa: PLC0415
+    from gilscope.commands.live import LiveWatcher  # noqa: PLC0415
     from gilscope.commands.progress import watching  # noqa: PLC0415
     from gilscope.compare.experiment import Experiment, Tools  # noqa: PLC0415
     from gilscope.compare.machine import describe_machine  # noqa: PLC0415
@@ -90,10 +103,14 @@ def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
     with ExitStack() as stack:
         slots = [] if plan.slo else list(schedule(plan))
         watcher = stack.enter_context(watching(plan, slots, verdicts_to_stderr=options.json))
+        if page is not None:
+            watcher = LiveWatcher(watcher, page, plan, slots)
         for caution in start.cautions:
             watcher.warns(caution)
         upstream_url = stack.enter_context(_upstream(plan))
-        setting = Setting(plan, sys.executable, upstream_url, start.folder, options.load_master)
+        setting = Setting(
+            plan, sys.executable, upstream_url, start.folder, options.load_master, live=page is not None
+        )
         experiment = (CapacitySearch if plan.slo else Experiment)(
             Run(__version__, start.name, start.at.isoformat(timespec="seconds"), describe_machine(), plan),
             setting,

@@ -104,6 +104,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="a first look in well under a minute: rough figures"
     )
+    parser.add_argument(
+        "--live",
+        nargs="?",
+        type=whole(0, 65_535),
+        const=0,
+        metavar="PORT",
+        help="show the comparison on a page while it runs (default port: a free one)",
+    )
     parser.add_argument("--json", action="store_true", help="print the verdicts as one JSON object")
 
 

@@ -4,6 +4,7 @@ Of a service that was started with `gilscope serve --profiles`, or of any CPytho
 
   gilscope profile http://127.0.0.1:8080 --seconds 5
   gilscope profile --pid 4711 --kind holding --out graphs
+  gilscope profile http://127.0.0.1:8080 --serve 8081
 
 A waiting graph brings the other two along, over the same seconds. py-spy holds the process for milliseconds at each
 of its samples, and the graph says for what share of the time; holding and wall graphs alone never pause it.
@@ -24,6 +25,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from gilscope.commands import sidecar
 from gilscope.commands.arguments import whole
 from gilscope.errors import CaptureError, RunFileError, UsageError
 from gilscope.flame.capture import MAX_RATE_HZ, MAX_SECONDS, RATE_HZ, SECONDS
@@ -67,10 +69,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the service's (default: $GILSCOPE_TOKEN)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--serve",
+        type=sidecar.host_and_port,
+        metavar="[HOST:]PORT",
+        help="take none now, but whenever the page there asks for one: of --pid, or of the service at URL, which has to "
+        "run on this machine; they are kept in --out (default: profiles/captured)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Capture, write the graphs, and say what they are made of."""
+    if options.serve:
+        return sidecar.run(options)
     from gilscope.flame.wording import origin  # noqa: PLC0415
 
     folder = options.out or Path("profiles") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{options.kind}"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gilscope.compare.plan import Slot, planned_seconds
 from gilscope.compare.watching import Phase, Watcher
-from gilscope.model import Caution, Classification, Plan, Trial, Verdict
+from gilscope.model import Caution, Classification, Flame, Plan, Trial, Verdict
 from gilscope.report.console import describe_classification, describe_trial, describe_verdict
 
 REFRESHES_PER_SECOND = 2
@@ -21,6 +21,17 @@ REFRESHES_PER_SECOND = 2
 
 MISSING = ("no-lens", "no-profile")
 """Warnings of trials that say what the evidence will lack: told at once, and once."""
+
+
+def numbered(slot: Slot, total: int) -> str:
+    """Return the place of a trial among ``total``; 0: nobody knows how many there will be."""
+    return f"[{slot.position + 1}{f'/{total}' if total else ''}]"
+
+
+def happening(plan: Plan, slot: Slot, phase: Phase) -> str:
+    """Say what runs now."""
+    which = f"block {slot.block + 1}/{plan.blocks}" if slot.rate is None else f"{slot.rate:.4g} requests/s"
+    return f"{slot.target.workload} on {slot.backend}, {which}: {phase}"
 
 
 class PlainWatcher:
@@ -38,10 +49,15 @@ class PlainWatcher:
     def enters(self, slot: Slot, phase: Phase) -> None:
         """Nothing."""
 
+    def serves(self, slot: Slot, metrics_url: str, lens_url: str | None) -> None:
+        """Nothing."""
+
+    def draws(self, flame: Flame) -> None:
+        """Nothing: the report shows it."""
+
     def ends(self, slot: Slot, trial: Trial) -> None:
         """Print the trial's figures, and what it is the first to lack."""
-        of_all = f"/{self._total}" if self._total else ""
-        self._console.print(f"[{slot.position + 1}{of_all}] {describe_trial(trial)}", markup=False)
+        self._console.print(f"{numbered(slot, self._total)} {describe_trial(trial)}", markup=False)
         for caution in trial.warnings:
             if caution.code in MISSING and caution.code not in self._told:
                 self._told.add(caution.code)
@@ -71,11 +87,7 @@ class BarWatcher(PlainWatcher):
 
     def enters(self, slot: Slot, phase: Phase) -> None:
         """Show what runs now."""
-        which = f"block {slot.block + 1}/{self._plan.blocks}"
-        if slot.rate is not None:
-            which = f"{slot.rate:.4g} requests/s"
-        now = f"{slot.target.workload} on {slot.backend}, {which}: {phase}"
-        self._progress.update(self._task, description=now)
+        self._progress.update(self._task, description=happening(self._plan, slot, phase))
 
     def ends(self, slot: Slot, trial: Trial) -> None:
         """Print the trial's figures and move the bar."""

@@ -99,7 +99,8 @@ def run(options: argparse.Namespace) -> int:
         os.write(ready, json.dumps(line).encode() + b"\n")
 
     with _lens(options) as lens:
-        observer = os.getpid() if profiling else _observer(lens, lifeline=options.lifeline)
+        # Whoever holds our lifeline started us, and watches us under load; else our own children do, when asked to.
+        observer = os.getppid() if options.lifeline else os.getpid()
         config = ServiceConfig(
             workloads, chosen, options.pool_size, options.upstream, observer=observer, profiling=profiling
         )
@@ -139,14 +140,6 @@ def _lens(options: argparse.Namespace) -> Iterator[Companion | None]:
     finally:
         if lens is not None:
             lens.stop()
-
-
-def _observer(lens: Companion | None, *, lifeline: bool) -> int | None:
-    """Return the process that, with its children, may watch the service and its workers."""
-    # Whoever holds our lifeline started us, and watches us under load; our own lens is a descendant of theirs.
-    if lifeline:
-        return os.getppid()
-    return None if lens is None else lens.pid
 
 
 @asynccontextmanager

@@ -76,9 +76,9 @@ class Experiment:
         Raises:
             RunFileError: something could not be saved.
         """
-        generator, lens = self._setting.generator(), Lens()
+        generator, lens = self._setting.generator(), Lens(exports=self._setting.live)
         wanted = lens if self._setting.plan.lens else None
-        runner = TrialRunner(self._setting, generator, wanted, self._watcher.enters)
+        runner = TrialRunner(self._setting, generator, wanted, self._watcher)
         with ExitStack() as stack:
             stack.callback(generator.stop)
             stack.callback(lens.stop)
@@ -159,6 +159,7 @@ class Experiment:
         stacks = {**self.evidence.stacks, flame.path: capture.folded}
         self.evidence = replace(self.evidence, run=run, stacks=stacks)
         self._save()
+        self._watcher.draws(flame)
 
     def _conclude(self, target: Target) -> None:
         run = self.evidence.run

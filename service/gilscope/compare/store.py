@@ -121,6 +121,11 @@ class RunFolder:
         document = to_speedscope(folded, name=stem.name)
         write_text(stem.with_name(stem.name + ".speedscope.json"), document)
 
+    @property
+    def report(self) -> Path:
+        """Where the report is, once it is written."""
+        return self.path / REPORT_FILE
+
     def write_report(self, html: str) -> Path:
         """Write ``report.html`` and return its path."""
         path = self.path / REPORT_FILE

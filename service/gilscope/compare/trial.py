@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from gilscope.address import split_address
@@ -14,7 +13,7 @@ from gilscope.compare.metering import Meter
 from gilscope.compare.plan import Slot, load_of
 from gilscope.compare.service import Service, ServiceOptions, running_service
 from gilscope.compare.store import LATENCY_FOLDER, RunFolder, file_name
-from gilscope.compare.watching import Phase
+from gilscope.compare.watching import Phase, Watcher
 from gilscope.errors import CaptureError, LoadError, ServiceError
 from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
@@ -32,6 +31,7 @@ class Setting:
     """What all trials of a run share, beside its plan. ``python`` is the service's interpreter.
 
     ``load_master`` is where Locust workers from elsewhere find the load's master, None for load from this machine.
+    ``live``: somebody may look at what the lens sees while it sees it.
     """
 
     plan: Plan
@@ -39,6 +39,7 @@ class Setting:
     upstream_url: str | None
     folder: RunFolder
     load_master: str | None = None
+    live: bool = False
 
     def generator(self) -> Generator:
         """Return the load generator that the plan asks for."""
@@ -69,12 +70,12 @@ class TrialRunner:
     setting: Setting
     generator: Generator
     lens: Lens | None
-    enters: Callable[[Slot, Phase], None]
+    watcher: Watcher
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     def run(self, slot: Slot) -> Outcome:
         """Run one trial. What goes wrong in it becomes a trial that counts nothing and says why."""
-        self.enters(slot, Phase.STARTING)
+        self.watcher.enters(slot, Phase.STARTING)
         try:
             return self._measure(slot) if self.setting.plan.url is None else self._measure_elsewhere(slot)
         except (ServiceError, LoadError) as problem:
@@ -87,9 +88,9 @@ class TrialRunner:
 
         def on_window() -> None:
             meters.append(Meter(None))
-            self.enters(slot, Phase.MEASURING)
+            self.watcher.enters(slot, Phase.MEASURING)
 
-        self.enters(slot, Phase.WARM_UP)
+        self.watcher.enters(slot, Phase.WARM_UP)
         begun = time.monotonic()
         with self.generator.load(self._order(slot, plan.url or "", stem), on_window) as measured:
             self.stopwatch.load_s += time.monotonic() - begun
@@ -108,10 +109,12 @@ class TrialRunner:
             def on_window() -> None:
                 observation.open_window(plan.load.seconds)
                 meters.append(Meter(service.pid))
-                self.enters(slot, Phase.MEASURING)
+                self.watcher.enters(slot, Phase.MEASURING)
 
             observation.watch(service.pid)
-            self.enters(slot, Phase.WARM_UP)
+            lens_url = None if self.lens is None else self.lens.metrics_url
+            self.watcher.serves(slot, service.metrics_url, lens_url)
+            self.watcher.enters(slot, Phase.WARM_UP)
             begun = time.monotonic()
             with self.generator.load(self._order(slot, service.url, stem), on_window) as measured:
                 self.stopwatch.load_s += time.monotonic() - begun
@@ -129,7 +132,7 @@ class TrialRunner:
                 )
                 trial = _with_caution(trial, observation.caution)
                 outcome = self._profile(slot, service, observation, Outcome(trial, measured.samples))
-                self.enters(slot, Phase.STOPPING)
+                self.watcher.enters(slot, Phase.STOPPING)
             return outcome
 
     def _profile(self, slot: Slot, service: Service, observation: Observation, measured: Outcome) -> Outcome:
@@ -138,7 +141,7 @@ class TrialRunner:
         trial = measured.trial
         if not slot.last or slot.attempt > 1 or not seconds or not trial.requests:
             return measured
-        self.enters(slot, Phase.PROFILING)
+        self.watcher.enters(slot, Phase.PROFILING)
         begun = time.monotonic()
         try:
             taken = take(

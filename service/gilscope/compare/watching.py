@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gilscope.compare.plan import Slot
-from gilscope.model import Caution, Classification, Trial, Verdict
+from gilscope.model import Caution, Classification, Flame, Trial, Verdict
 
 
 class Phase(StrEnum):
@@ -29,6 +29,14 @@ class Watcher(Protocol):
 
     def enters(self, slot: Slot, phase: Phase) -> None:
         """The trial enters a phase."""
+        ...
+
+    def serves(self, slot: Slot, metrics_url: str, lens_url: str | None) -> None:
+        """The trial's service is up: where it, and a lens that exports, serve their metrics."""
+        ...
+
+    def draws(self, flame: Flame) -> None:
+        """A flame graph has been drawn, or found to be empty, and saved."""
         ...
 
     def ends(self, slot: Slot, trial: Trial) -> None:

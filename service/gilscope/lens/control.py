@@ -20,9 +20,12 @@ SLACK_S = 20.0
 class Lens:
     """A lens process, reused from one watched process to the next; started again if it died."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, exports: bool = False) -> None:
+        """``exports``: it also serves to Prometheus, while it sees it, what it sees."""
         self._child: Child | None = None
         self._open_s: float | None = None
+        self._exports = exports
+        self.metrics_url: str | None = None
 
     def prepare(self) -> None:
         """Start the process without waiting for it.
@@ -33,7 +36,8 @@ class Lens:
         # One that still measures a window, which nobody asked for in the end, would answer with that.
         if self._child is None or self._open_s is not None or not self._child.alive():
             self.stop(grace_s=0.0)
-            self._child = Child(module_command("gilscope.lens.process"), failure=LensError)
+            options = ("--metrics",) if self._exports else ()
+            self._child = Child(module_command("gilscope.lens.process", *options), failure=LensError)
 
     def watch(self, pid: int) -> None:
         """Watch a process and its children from now on.
@@ -42,6 +46,8 @@ class Lens:
             LensError: it cannot be watched, with the reason and the remedy; or the lens died.
         """
         self.prepare()
+        if self._exports and self.metrics_url is None:
+            self.metrics_url = str(self._answer(START_S)["metrics_url"])
         self._ask({"watch": pid})
         self._answer(START_S)
 
@@ -82,6 +88,6 @@ class Lens:
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """End the process, if there is one; kill it after ``grace_s`` seconds."""
-        child, self._child, self._open_s = self._child, None, None
+        child, self._child, self._open_s, self.metrics_url = self._child, None, None, None
         if child is not None:
             child.stop(grace_s)

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,15 @@ def capture(order: Order) -> dict[str, Any]:
         )
     finally:
         lens.stop(grace_s=0.0)
+    if observation.caution is not None:
+        captures = [_noting(taken, observation.caution.message) for taken in captures]
     for taken in captures:
         write(taken, Path(order.folder), order.title)
     return {"graphs": {taken.graph.kind: cattrs.unstructure(taken.graph) for taken in captures}}
+
+
+def _noting(taken: Capture, note: str) -> Capture:
+    return replace(taken, graph=replace(taken.graph, notes=(*taken.graph.notes, note)))
 
 
 def write(taken: Capture, folder: Path, title: str) -> None:

@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -53,6 +53,11 @@ class Profile:
     graphs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     error: str | None = None
     remedy: str | None = None
+
+    def overlaps(self, begin: datetime, end: datetime) -> bool:
+        """Tell whether it was captured in some part of that time; both moments have a time zone."""
+        started = datetime.fromisoformat(self.started_at)
+        return started <= end and begin <= started + timedelta(seconds=self.seconds)
 
 
 def new_profile(kind: FlameKind, seconds: int, rate_hz: int) -> Profile:
@@ -133,7 +138,8 @@ class Shelf:
             found = json.loads((self.folder / name / ABOUT_FILE).read_text(encoding="utf-8"))
             graphs = {str(kind): dict(graph.items()) for kind, graph in found["graphs"].items()}
             known = replace(Profile(**found), kind=FlameKind(found["kind"]), state=State(found["state"]))
-            return replace(known, graphs=graphs) if known.id == name else None
+            is_dated = datetime.fromisoformat(known.started_at).tzinfo is not None
+            return replace(known, graphs=graphs) if known.id == name and is_dated else None
         return None
 
     def file(self, profile: Profile, kind: FlameKind, form: str) -> Path:

@@ -36,7 +36,7 @@ def require_safe(host: str, token: str | None) -> None:
     if token is None and not is_loopback(host):
         raise UsageError(
             f"profiles show source paths, and {host} can be reached from elsewhere",
-            remedy="--token SECRET, which readers then have to give; or --host 127.0.0.1",
+            remedy="--token SECRET, which readers then have to give; or 127.0.0.1",
         )
 
 

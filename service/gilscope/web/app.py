@@ -7,16 +7,18 @@ import contextlib
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from gilscope.backends.table import BACKENDS
+from gilscope.live.feed import Feed
 from gilscope.profiling.companion import Profiles
 from gilscope.profiling.shelf import Shelf
-from gilscope.web import handlers, profiles
+from gilscope.web import handlers, live, profiles
 from gilscope.web.access import guarded_by
-from gilscope.web.config import ServiceConfig
+from gilscope.web.config import Profiling, ServiceConfig
 from gilscope.web.lag import LoopLag
 from gilscope.web.metrics import ServiceMetrics
 from gilscope.web.problems import Handler, answering_problems
@@ -26,20 +28,20 @@ from gilscope.workloads.base import Surroundings
 from gilscope.workloads.http_fetch import close_session
 from gilscope.workloads.upstream_process import running_upstream
 
-_TITLE_CHARS = 40
-
 
 def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> web.Application:
     """Return the application; nothing runs before its startup."""
     app = web.Application()
     app[SERVICE] = Service(config, metrics or ServiceMetrics())
     app.cleanup_ctx.append(_running)
+    app[live.FEED] = Feed(live.Own(app[SERVICE]))
+    app.on_shutdown.append(_ending_streams)
     app.cleanup_ctx.append(_timing_the_loop)  # after the pools: coming up is not serving
     for path, handler in _routes(config):
         app.router.add_get(path, answering_problems(handler))
     if config.profiling is not None:
         app.router.add_routes(profiles.routes(guarded_by(config.profiling.token)))
-        app.cleanup_ctx.append(_profiling)
+        app.cleanup_ctx.append(profiles.taking(partial(_profiles, app[SERVICE], config.profiling)))
     app.router.add_route("*", "/{path:.*}", answering_problems(handlers.no_such_route))
     return app
 
@@ -52,6 +54,8 @@ def _routes(config: ServiceConfig) -> Iterator[tuple[str, Handler]]:
         for backend in config.backends:
             yield f"/work/{workload.name}/{backend}", handlers.work_on(workload.name, backend)
     yield "/work/{workload:[^/]+}/{backend:[^/]+}", handlers.other_work
+    yield "/", live.show
+    yield "/live", live.stream
     yield "/ping", handlers.ping
     yield "/healthz", handlers.healthz
     yield "/readyz", handlers.readyz
@@ -83,6 +87,11 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
         service.ready = False
 
 
+async def _ending_streams(app: web.Application) -> None:
+    """Let those go who look at the live page: they would keep the service from ending."""
+    await app[live.FEED].stop()
+
+
 async def _timing_the_loop(app: web.Application) -> AsyncIterator[None]:
     """Measure the loop's lag for as long as the application serves."""
     lag = LoopLag(asyncio.get_running_loop(), app[SERVICE].metrics.loop_lag.observe)
@@ -90,20 +99,15 @@ async def _timing_the_loop(app: web.Application) -> AsyncIterator[None]:
     lag.stop()
 
 
-async def _profiling(app: web.Application) -> AsyncIterator[None]:
-    """Take profiles of this process when asked to, for as long as the application runs."""
-    service = app[SERVICE]
-    assert service.config.profiling is not None
-    names = ", ".join(workload.name for workload in service.config.workloads)
-    app[profiles.PROFILES] = Profiles(
-        Shelf(service.config.profiling.folder),
+def _profiles(service: Service, profiling: Profiling) -> Profiles:
+    """Return what takes profiles of this process when asked to."""
+    return Profiles(
+        Shelf(profiling.folder),
         os.getpid(),
-        title=names if len(names) < _TITLE_CHARS else f"{len(service.config.workloads)} workloads",
+        title=live.title_of(service.config.workload_names),
         backends=service.config.backends,
         metrics_url=service.metrics.url,
     )
-    yield
-    await app[profiles.PROFILES].stop()
 
 
 async def _surroundings(config: ServiceConfig, stack: contextlib.AsyncExitStack) -> Surroundings:

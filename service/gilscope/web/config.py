@@ -36,6 +36,11 @@ class ServiceConfig:
     observer: int | None = None
     profiling: Profiling | None = None
 
+    @property
+    def workload_names(self) -> tuple[str, ...]:
+        """The workloads' names, as they stand in URLs."""
+        return tuple(workload.name for workload in self.workloads)
+
     def workers(self) -> Mapping[BackendName, int]:
         """Return how many workers each backend gets."""
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import NoReturn
@@ -63,9 +64,10 @@ async def ping(_request: web.Request) -> web.Response:
     return web.Response(text="pong")
 
 
-async def healthz(_request: web.Request) -> web.Response:
-    """``GET /healthz``: the loop turns."""
-    return web.json_response({"status": "ok"})
+async def healthz(request: web.Request) -> web.Response:
+    """``GET /healthz``: the loop turns; and what a profiler beside the service has to know of it."""
+    metrics = request.app[SERVICE].metrics
+    return web.json_response({"status": "ok", "pid": os.getpid(), "metrics_port": metrics.port})
 
 
 async def readyz(request: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from gilscope import __version__
 from gilscope.backends.base import Backend
-from gilscope.exposition import PlainHistogram
+from gilscope.exposition import SIZE, PlainHistogram
 from gilscope.model import BackendName
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -54,6 +54,7 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self.url: str | None = None
+        self.port: int | None = None
         """Where they are served; None as long as they are not."""
         self.registry = CollectorRegistry()
         started = Gauge(
@@ -77,6 +78,28 @@ class ServiceMetrics:
         """Return the histograms of one workload on one backend."""
         return self._routes.children.setdefault((workload, backend), RouteMetrics())
 
+    def answered(self, backends: Iterable[BackendName]) -> dict[str, list[int]]:
+        """Return how many requests succeeded, in each bucket, by backend."""
+        children = self._routes.children.items()
+        return {
+            name.value: [
+                sum(one)
+                for one in zip(*(route.ok.counts for (_, of), route in children if of == name), strict=True)
+            ]
+            or [0] * SIZE
+            for name in backends
+        }
+
+    def failed(self, backends: Iterable[BackendName]) -> dict[str, int]:
+        """Return how many requests did not succeed, by backend."""
+        children = self._routes.children.items()
+        return {
+            name.value: sum(
+                sum(route.failed.counts) + sum(route.lost.counts) for (_, of), route in children if of == name
+            )
+            for name in backends
+        }
+
     def watch(self, backends: Mapping[BackendName, Backend], in_flight: Mapping[BackendName, int]) -> None:
         """Report pools when scraped; the measured loop does nothing for it."""
         self.registry.register(_Pools(backends, in_flight))
@@ -88,6 +111,7 @@ class ServiceMetrics:
             OSError: the port cannot be listened on.
         """
         server, _thread = start_http_server(port, host, registry=self.registry)
+        self.port = server.server_port
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}/metrics"
         return server.server_port
 

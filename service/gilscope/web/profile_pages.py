@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from html import escape
 from importlib import resources
@@ -56,16 +57,24 @@ def answer(page: str) -> web.Response:
     return web.Response(text=page, content_type="text/html", headers=headers(policy))
 
 
-def every_profile(profiles: Sequence[Profile], running: Profile | None) -> str:
-    """Return the page that lists all profiles and starts new ones."""
+Span = tuple[datetime, datetime]
+
+
+def every_profile(profiles: Sequence[Profile], running: Profile | None, span: Span | None = None) -> str:
+    """Return the page that lists profiles and starts new ones; ``span`` is the time that they were captured in."""
     rows = "".join(map(_row, profiles))
     table = (
         f"<table><thead><tr><th>taken</th><th>kind</th><th>how</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
         if profiles
-        else "<p>None has been captured yet.</p>"
+        else f"<p>None {'was captured then' if span else 'has been captured yet'}.</p>"
     )
     busy = f"<p>{_link(running.id, 'A profile')} is being captured.</p>" if running else ""
-    return _page("Profiles", f"<h1>Profiles</h1>{_form()}{busy}{table}")
+    between = "" if span is None else f'<p>{_between(*span)} <a href="/profiles">All profiles</a></p>'
+    return _page("Profiles", f"<h1>Profiles</h1>{_form()}{busy}{between}{table}")
+
+
+def _between(begin: datetime, end: datetime) -> str:
+    return f"Captured between {begin:%Y-%m-%d %H:%M:%S} and {end:%Y-%m-%d %H:%M:%S} UTC."
 
 
 def _form() -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from gilscope.web.problems import Handler, answering_problems, problem
 PROFILES = web.AppKey("profiles", Profiles)
 
 _TYPES = {"svg": "image/svg+xml", "folded": "text/plain", "speedscope.json": "application/json"}
+_FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 9999))
 _STATIC = Path(__file__).resolve().with_name("static")
 
 
@@ -38,6 +40,17 @@ def routes(guard: Guard) -> Iterator[web.AbstractRouteDef]:
     for path, handler in gets.items():
         yield web.get(path, answering_problems(guard(handler)))
     yield web.post("/profiles", answering_problems(guard(begin)))
+
+
+def taking(make: Callable[[], Profiles]) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return the context in which an application takes profiles; ``make`` is called when it starts."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        app[PROFILES] = make()
+        yield
+        await app[PROFILES].stop()
+
+    return context
 
 
 async def begin(request: web.Request) -> web.Response:
@@ -86,11 +99,35 @@ def _whole(given: Mapping[str, object], name: str, default: int, most: int) -> i
 
 
 async def every_profile(request: web.Request) -> web.Response:
-    """``GET /profiles``: all that are kept, the newest first; as a page for a browser."""
+    """``GET /profiles``: all that are kept, the newest first; as a page for a browser.
+
+    With ``?from=`` and ``?to=``, in milliseconds since 1970 as Grafana writes them, those alone that were captured in
+    some part of that time.
+    """
     found = list(request.app[PROFILES].shelf.profiles())
+    span = _span(request)
+    if span is not None:
+        found = [profile for profile in found if profile.overlaps(*span)]
     if _wants_page(request):
-        return pages.answer(pages.every_profile(found, request.app[PROFILES].running))
+        return pages.answer(pages.every_profile(found, request.app[PROFILES].running, span))
     return web.json_response([_described(profile) for profile in found])
+
+
+def _span(request: web.Request) -> tuple[datetime, datetime] | None:
+    """Return the time that was asked for; None: all of it."""
+    if not request.query.keys() & {"from", "to"}:
+        return None
+    return _moment(request, "from", _FIRST), _moment(request, "to", _LAST)
+
+
+def _moment(request: web.Request, name: str, default: datetime) -> datetime:
+    given = request.query.get(name)
+    if given is None:
+        return default
+    try:
+        return datetime.fromtimestamp(int(given) / 1e3, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ParameterError(f"{name} is a number of milliseconds since 1970, not {given!r}") from None
 
 
 async def one_profile(request: web.Request) -> web.Response:

@@ -16,7 +16,10 @@ from gilscope.web.work import WorkRoute
 
 @dataclass(slots=True)
 class Service:
-    """Pools and routes fill up while the service starts; ``ready`` says that they have."""
+    """Pools and routes fill up while the service starts; ``ready`` says that they have.
+
+    ``lens_url`` is where the lens that was started with the service serves what it sees.
+    """
 
     config: ServiceConfig
     metrics: ServiceMetrics
@@ -24,6 +27,7 @@ class Service:
     in_flight: dict[BackendName, int] = field(default_factory=lambda: defaultdict(int))
     routes: dict[tuple[str, str], WorkRoute] = field(default_factory=dict)
     ready: bool = False
+    lens_url: str | None = None
 
 
 SERVICE = web.AppKey("service", Service)

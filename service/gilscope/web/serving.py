@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 from aiohttp import web
 
@@ -20,6 +21,7 @@ from gilscope.model import ThreadRole
 from gilscope.web.app import create_app
 from gilscope.web.config import ServiceConfig
 from gilscope.web.metrics import ServiceMetrics, gil_enabled
+from gilscope.web.service import SERVICE
 
 SHUTDOWN_S = 0.5
 
@@ -65,17 +67,33 @@ async def serve(
         except OSError as problem:
             raise _cannot_listen(address.host, address.metrics_port, "--metrics-port", problem) from problem
         await runner.setup()
-        try:
-            await web.TCPSite(runner, address.host, address.port, backlog=1_024).start()
-        except OSError as problem:
-            raise _cannot_listen(address.host, address.port, "--port", problem) from problem
+        await listen(runner, address.host, address.port, "--port")
         async with company or nullcontext[Mapping[str, object]]({}) as additions:
+            app[SERVICE].lens_url = cast("str | None", additions.get("lens_url"))
             ready_line = {**_ready_line(config, runner, metrics_port), **additions}
-            with _watching(lifeline=lifeline) as told:
+            with watching(lifeline=lifeline) as told:
                 announce(ready_line)  # not before: whoever reads it may tell us to stop at once
                 await told.wait()
     finally:
         await runner.cleanup()
+
+
+async def listen(runner: web.AppRunner, host: str, port: int, option: str) -> None:
+    """Listen; ``option`` is what the port was given by.
+
+    Raises:
+        UsageError: host or port cannot be listened on.
+    """
+    try:
+        await web.TCPSite(runner, host, port, backlog=1_024).start()
+    except OSError as problem:
+        raise _cannot_listen(host, port, option, problem) from problem
+
+
+def url_of(runner: web.AppRunner) -> str:
+    """Return the URL of an application that listens."""
+    host, port = runner.addresses[0][:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _cannot_listen(host: str, port: int, option: str, problem: OSError) -> UsageError:
@@ -93,12 +111,11 @@ def _cannot_listen(host: str, port: int, option: str, problem: OSError) -> Usage
 def _ready_line(config: ServiceConfig, runner: web.AppRunner, metrics_port: int) -> dict[str, object]:
     if not runner.addresses:
         raise ServiceError("the service has no address")
-    host, port = runner.addresses[0][:2]
-    shown = f"[{host}]" if ":" in host else host
+    url = url_of(runner)
     return {
         "pid": os.getpid(),
-        "url": f"http://{shown}:{port}",
-        "metrics_url": f"http://{shown}:{metrics_port}/metrics",
+        "url": url,
+        "metrics_url": f"{url.rpartition(':')[0]}:{metrics_port}/metrics",
         "python": platform.python_version(),
         "gil_enabled": gil_enabled(),
         "backends": list(config.backends),
@@ -107,7 +124,7 @@ def _ready_line(config: ServiceConfig, runner: web.AppRunner, metrics_port: int)
 
 
 @contextmanager
-def _watching(*, lifeline: bool) -> Iterator[asyncio.Event]:
+def watching(*, lifeline: bool) -> Iterator[asyncio.Event]:
     """Give an event that a signal or the end of the lifeline sets."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

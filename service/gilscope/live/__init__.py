@@ -1,0 +1,1 @@
+"""What happens now: the live page, its stream, and who listens to it."""

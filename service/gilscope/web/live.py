@@ -1,0 +1,144 @@
+"""The live page of a service: its own counters, and its threads' states from a lens that runs while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import Mapping
+
+import aiohttp
+from aiohttp import web
+
+from gilscope.errors import LensError
+from gilscope.lens.companion import Companion
+from gilscope.live.feed import Feed
+from gilscope.live.page import page, policy
+from gilscope.live.reading import Reading, States, thread_states
+from gilscope.web.metrics import gil_enabled
+from gilscope.web.profile_pages import headers
+from gilscope.web.service import SERVICE, Service
+
+FEED = web.AppKey("feed", Feed)
+ANSWER_S = 0.5
+NO_CAPTURES = "Flame graphs: start the service with --profiles, or see gilscope profile --pid."
+TITLE_CHARS = 40
+
+
+async def show(request: web.Request) -> web.Response:
+    """``GET /``: the page."""
+    config = request.app[SERVICE].config
+    text = page(title=title_of(config.workload_names), captures=config.profiling is not None)
+    return web.Response(text=text, content_type="text/html", headers=headers(policy()))
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """``GET /live``: what it shows, as it happens."""
+    return await request.app[FEED].answer(request)
+
+
+def title_of(names: tuple[str, ...]) -> str:
+    """Name the workloads, or count them where there are many."""
+    joined = ", ".join(names)
+    return joined if len(joined) < TITLE_CHARS else f"{len(names)} workloads"
+
+
+class Own:
+    """The service itself as a source of readings."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._lens = OwnLens(service)
+
+    async def open(self) -> None:
+        """Start a lens, unless one runs anyway."""
+        await self._lens.open()
+
+    async def read(self) -> Reading:
+        """Read the counters; the loop spends some 0.1 ms on it."""
+        service, metrics = self._service, self._service.metrics
+        backends = service.backends
+        running = {
+            name.value: min(service.in_flight[name], backend.workers) for name, backend in backends.items()
+        }
+        return Reading(
+            at_s=time.time(),
+            answered=metrics.answered(backends),
+            failed=metrics.failed(backends),
+            queued={name.value: service.in_flight[name] - running[name] for name in backends},
+            active=running,
+            lag=list(metrics.loop_lag.counts),
+            states=await self._lens.states(),
+        )
+
+    async def close(self) -> None:
+        """Stop the lens that was started for this."""
+        await self._lens.close()
+
+    def describe(self) -> Mapping[str, object]:
+        """Say what is watched."""
+        config = self._service.config
+        captures = config.profiling is not None
+        return {
+            "title": title_of(config.workload_names),
+            "python": platform.python_version(),
+            "gil": gil_enabled(),
+            "backends": list(config.backends),
+            "captures": captures,
+            "no_captures": None if captures else NO_CAPTURES,
+            "states": self._lens.url is not None,
+            "no_states": self._lens.problem,
+            "trials": [],
+            "graphs": [],
+            "note": None,
+            "report": None,
+        }
+
+
+class OwnLens:
+    """A lens on this service: the one that it was started with, or one of its own while it is open."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._companion: Companion | None = None
+        self._client: aiohttp.ClientSession | None = None
+        self.url: str | None = None
+        self.problem: str | None = None
+        """Why there is none, and what to do."""
+
+    async def open(self) -> None:
+        """Start it; where that cannot be, :attr:`problem` says why."""
+        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S))
+        self.problem = None
+        try:
+            self.url = self._service.lens_url or await self._start()
+        except LensError as problem:
+            await self._stop()
+            self.problem = f"Who waits for the GIL is not known: {problem}"
+
+    async def _start(self) -> str:
+        self._companion = Companion("127.0.0.1", 0)
+        return await self._companion.watch(os.getpid())
+
+    async def states(self) -> States | None:
+        """Return what the lens has seen so far, in seconds; None where it does not answer."""
+        if self.url is None or self._client is None:
+            return None
+        try:
+            async with self._client.get(self.url) as answer:
+                return thread_states(await answer.text())
+        except (TimeoutError, aiohttp.ClientError, ValueError):
+            return None
+
+    async def close(self) -> None:
+        """Stop the lens, if it was started here."""
+        self.url = None
+        await self._stop()
+        if self._client is not None:
+            await self._client.close()
+
+    async def _stop(self) -> None:
+        companion, self._companion = self._companion, None
+        if companion is not None:
+            await asyncio.to_thread(companion.stop)
