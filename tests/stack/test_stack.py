@@ -149,7 +149,7 @@ def test_the_sidecar_captures_the_service_and_whoever_lacks_the_token_does_not()
 
     def done() -> bool:
         states.append(ask(f"{profiles}/{begun['id']}", Authorization=login, Accept="application/json"))
-        return states[-1]["state"] != "running"
+        return bool(states[-1]["state"] != "running")
 
     eventually(done, "the capture")
     found = states[-1]
