@@ -7,7 +7,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
@@ -52,19 +55,40 @@ class Prometheus:
 
     def query(self, promql: str) -> dict[str, float]:
         """Return an instant query's values, by labels as ``a=1,b=2``; empty where there is no answer (yet)."""
-        with urlopen(f"{self._url}/api/v1/query?{urlencode({'query': promql})}", timeout=TIMEOUT_S) as answer:
-            found = json.load(answer)["data"]["result"]
-        return {
-            ",".join(f"{key}={label}" for key, label in sorted(row["metric"].items())): float(row["value"][1])
-            for row in found
-        }
+        found = self._ask("query", query=promql)
+        return {_labels(row): float(row["value"][1]) for row in found}
+
+    def query_range(self, promql: str, start_s: float, end_s: float, step_s: float) -> dict[str, list[float]]:
+        """Return a range query's values, by labels; the moments are in seconds since 1970."""
+        found = self._ask("query_range", query=promql, start=start_s, end=end_s, step=step_s)
+        return {_labels(row): [float(value) for _, value in row["values"]] for row in found}
+
+    def _ask(self, kind: str, **parameters: object) -> list[dict[str, Any]]:
+        """Ask; a query that cannot be answered fails the test with what Prometheus says of it."""
+        try:
+            with urlopen(f"{self._url}/api/v1/{kind}?{urlencode(parameters)}", timeout=TIMEOUT_S) as answer:
+                found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        except HTTPError as refusal:
+            if refusal.code == HTTPStatus.SERVICE_UNAVAILABLE:  # it listens before it answers
+                raise
+            with refusal:
+                raise AssertionError(f"{parameters}: {refusal.read().decode()}") from None
+        return found
+
+
+def _labels(row: Mapping[str, Any]) -> str:
+    return ",".join(f"{key}={label}" for key, label in sorted(row["metric"].items()))
 
 
 @contextmanager
-def scraping(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]:
-    """Run Prometheus for the block, scraping ``targets`` (URLs by job), once all of them are up."""
+def scraping(folder: Path, targets: Mapping[str, str], rules: str | None = None) -> Iterator[Prometheus]:
+    """Run Prometheus for the block, scraping ``targets`` (URLs by job), once all of them are up.
+
+    ``rules`` is a pattern of files with rules.
+    """
     config = {
-        "global": {"scrape_interval": "1s"},
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [] if rules is None else [rules],
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": [urlsplit(url).netloc]}]}
             for job, url in targets.items()

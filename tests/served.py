@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,13 @@ import psutil
 TIMEOUT_S = 60.0
 FREE_PORTS = ("--port=0", "--metrics-port=0")
 SMALL = ("--workload=noop", "--backends=asyncio")
+
+
+def free_port() -> int:
+    """Return a port that is free, as of now: for what cannot choose one by itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def command(*options: str) -> list[str]:

@@ -19,7 +19,7 @@ from browser import chromium, find_chromium
 from commanded import gilscope, require_the_end_of_all, started, survivors
 from polling import all_end, eventually, has_ended
 from requirements import require
-from served import Served, serving
+from served import Served, free_port, serving
 
 if TYPE_CHECKING:
     import psutil
@@ -149,12 +149,6 @@ def test_the_page_moves_under_load_and_shows_a_capture(tmp_path: Path) -> None:
         import asyncio
 
         asyncio.run(asyncio.wait_for(look(), TIMEOUT_S))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 COMPARED = (

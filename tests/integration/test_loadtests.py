@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 from polling import eventually
 from prometheus import scraped
 from prometheus_client.parser import text_string_to_metric_families
+from served import free_port
 
 from gilscope.child import Child, module_command
 from gilscope.errors import ServiceError
@@ -127,12 +127,6 @@ def works(served: dict[str, Any]) -> float:
         for line in lines
         if line.startswith("gilscope_request_duration_seconds_count{")
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_web_page_lets_workload_and_backend_be_chosen(url: str) -> None:
