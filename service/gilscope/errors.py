@@ -6,7 +6,11 @@ traceback, and ends with the error's exit code.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
@@ -48,6 +52,10 @@ class BackendFailedError(GilscopeError):
     """The backend's pool broke while it held the request."""
 
 
+class BackendFullError(GilscopeError):
+    """The backend has as many calls as it takes."""
+
+
 class ServiceError(GilscopeError):
     """The service did not start, did not answer or died."""
 
@@ -66,3 +74,21 @@ class LensError(GilscopeError):
 
 class RunFileError(UsageError):
     """A run's folder cannot be written, or what is in it cannot be read."""
+
+
+class DiskFullError(RunFileError):
+    """There is no room for a file of a run (exit code 1); what was there before is as it was."""
+
+    exit_code = 1
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The disk is full, the user's quota is used up, or files may not grow so large."""
+
+
+def unwritten(path: Path, problem: OSError) -> RunFileError:
+    """Return the error that says why ``path`` could not be written: a :class:`DiskFullError` where room is missing."""
+    message = f"cannot write {path}: {problem.strerror or problem}"
+    if problem.errno in NO_ROOM:
+        return DiskFullError(message, remedy="make room there, and try again")
+    return RunFileError(message)

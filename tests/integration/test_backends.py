@@ -25,6 +25,8 @@ from gilscope.workloads.catalogue import BUILT_IN
 from gilscope.workloads.http_fetch import close_session
 from gilscope.workloads.loader import parse_reference, resolve
 
+STOP_S = 10.0
+
 pytestmark = [
     pytest.mark.integration,
     # Connections that a worker keeps are closed by its end, some time after its pool has been joined.
@@ -65,7 +67,7 @@ async def running(
         await backend.start(workloads)
         yield backend
     finally:
-        await backend.stop()
+        await backend.stop(STOP_S)
 
 
 def own(functions: Path, function: str, **given: str) -> Workload:
@@ -258,7 +260,7 @@ async def test_start_waits_for_distinct_workers(functions: Path) -> None:
 
     backend = Watched(lambda: ThreadPoolExecutor(1), WORKERS)
     await backend.start([])
-    await backend.stop()
+    await backend.stop(STOP_S)
     assert len(greeted) == 2 * WORKERS
 
 
@@ -269,7 +271,7 @@ async def test_workers_that_do_not_come_up_are_an_error(monkeypatch: pytest.Monk
         with pytest.raises(BackendFailedError, match="only 1 of 2 workers came up") as caught:
             await backend.start([])
     finally:
-        await backend.stop()
+        await backend.stop(STOP_S)
     assert caught.value.remedy is not None
     assert "--pool-size" in caught.value.remedy
 
@@ -403,7 +405,7 @@ async def test_a_worker_that_dies_at_import_fails_the_start(tmp_path: Path) -> N
         with pytest.raises(BackendFailedError, match="a worker died while it started"):
             await backend.start([resolve(f"{path}:work", {})])
     finally:
-        await backend.stop()
+        await backend.stop(STOP_S)
 
 
 async def test_what_has_not_begun_is_dropped_at_the_stop(functions: Path) -> None:
@@ -414,7 +416,7 @@ async def test_what_has_not_begun_is_dropped_at_the_stop(functions: Path) -> Non
         await backend.start([])
         first, second = (asyncio.create_task(call(backend, waits)) for _ in range(2))
         connection, _ = await asyncio.get_running_loop().sock_accept(server)
-        stopping = asyncio.create_task(backend.stop())
+        stopping = asyncio.create_task(backend.stop(STOP_S))
         with pytest.raises(asyncio.CancelledError):
             await second
         connection.sendall(b"go on")

@@ -478,8 +478,8 @@ async def test_gauges_show_what_is_queued_and_what_runs(functions: Path, start: 
         path = "/work/functions.wait_for/threads"
         requests = [asyncio.create_task(client.get(path)) for _ in range(5)]
         inside = [(await loop.sock_accept(server))[0] for _ in range(2)]
-        in_flight = app(client)[SERVICE].in_flight
-        await asyncio.to_thread(eventually, lambda: in_flight[THREADS] == 5, "five requests in flight")
+        gate = app(client)[SERVICE].gates[THREADS]
+        await asyncio.to_thread(eventually, lambda: gate.in_flight == 5, "five requests in flight")
 
         def gauges() -> list[float]:
             found = samples(client)
@@ -514,10 +514,12 @@ async def test_labels_have_no_paths_pids_or_run_ids(functions: Path, start: Star
         "gilscope_run_started_timestamp_seconds",
     }
     labels = {(key, label) for sample in found for key, label in sample.labels.items()}
-    assert {key for key, _ in labels} == {"workload", "backend", "status", "stage", "le"}
+    assert {key for key, _ in labels} == {
+        "workload", "backend", "status", "stage", "le", "kind", "version", "python", "gil"
+    }  # fmt: skip
     assert {label for key, label in labels if key == "workload"} == {"noop", "functions.where"}
     assert {label for key, label in labels if key == "backend"} == {"asyncio", "threads", "processes"}
-    assert {label for key, label in labels if key == "status"} == {"200", "500", "503"}
+    assert {label for key, label in labels if key == "status"} == {"200", "500", "503", "504"}
     assert {label for key, label in labels if key == "stage"} == {"queue", "run", "cpu", "return"}
 
 

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 from aiohttp.web import Application, Request, Response, get
 
 from gilscope.errors import UsageError
-from gilscope.web.access import guarded_by, is_loopback, require_safe
+from gilscope.web.access import guarded_by, is_loopback, require_permission, require_safe
 from gilscope.web.problems import answering_problems
 
 Client = TestClient[Request, Application]
@@ -76,8 +76,19 @@ def test_any_other_host_needs_one(host: str) -> None:
         require_safe(host, None)
     assert caught.value.message == f"profiles show source paths, and {host} can be reached from elsewhere"
     assert "--token SECRET" in str(caught.value.remedy)
-    assert "--host 127.0.0.1" in str(caught.value.remedy)
+    assert "127.0.0.1" in str(caught.value.remedy)
     require_safe(host, TOKEN)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1"])
+def test_strangers_may_call_only_where_somebody_said_so(host: str) -> None:
+    with pytest.raises(UsageError, match="can be reached from elsewhere") as caught:
+        require_permission(host, None, insecure=False)
+    assert str(caught.value.remedy).startswith("--insecure if they may")
+    warning = require_permission(host, None, insecure=True)
+    assert warning == f"everybody who can reach {host} can run the workloads"
+    assert require_permission(host, TOKEN, insecure=False) is None
+    assert require_permission("127.0.0.1", None, insecure=False) is None
 
 
 def test_an_empty_token_keeps_nobody_out_and_so_is_refused() -> None:

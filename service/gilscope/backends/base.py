@@ -52,6 +52,16 @@ class Backend(Protocol):
         """The workers' processes; empty where they live in the service's own."""
         ...
 
+    @property
+    def abandoned(self) -> int:
+        """How many calls run that nobody waits for any more: they cannot be stopped."""
+        ...
+
+    @property
+    def abandoned_ever(self) -> int:
+        """How many calls have been abandoned since the start."""
+        ...
+
     async def start(self, workloads: Sequence[Workload]) -> None:
         """Start every worker, import the workloads there, and have each run a task.
 
@@ -63,13 +73,18 @@ class Backend(Protocol):
     async def run(self, workload: Workload, arguments: Mapping[str, object]) -> Outcome:
         """Call the workload's function and wait for the outcome, without blocking the loop where possible.
 
+        Who is cancelled meanwhile gives the call back if it has not begun, and abandons it otherwise.
+
         Raises:
             BackendFailedError: the pool broke, or arguments or result could not be handed over.
         """
         ...
 
-    async def stop(self) -> None:
-        """Stop all workers; calls not yet begun are dropped."""
+    async def stop(self, grace_s: float) -> bool:
+        """Stop all workers; calls not yet begun are dropped, those that run have so many seconds to end.
+
+        Returns whether all have ended. A process that has not is killed; a thread cannot be.
+        """
         ...
 
 

@@ -17,6 +17,7 @@ class EventLoopBackend:
     workers = 1
     restarts = 0
     pids: Collection[int] = ()
+    abandoned = abandoned_ever = 0
 
     async def start(self, workloads: Sequence[Workload]) -> None:
         """Import the workloads; there is nothing else to start."""
@@ -29,8 +30,9 @@ class EventLoopBackend:
             return await execute_on_loop(workload.native_async, arguments, is_async=True)
         return await execute_on_loop(workload.function, arguments, is_async=workload.is_async)
 
-    async def stop(self) -> None:
+    async def stop(self, grace_s: float) -> bool:  # noqa: ARG002  the protocol's
         """Nothing to stop."""
+        return True
 
 
 SPEC = BackendSpec(

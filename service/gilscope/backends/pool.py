@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, Executor, Future
 
 from gilscope.backends.base import Outcome
 from gilscope.backends.execution import execute
@@ -17,6 +19,8 @@ from gilscope.workloads.importing import load
 
 START_LIMIT_S = 30.0
 _PAUSE_S = 0.02
+_POOLS_TRIED = 3
+_KILLED_S = 2.0
 
 
 def greet(functions: Sequence[FunctionRef], pause_s: float) -> tuple[int, int]:
@@ -37,9 +41,10 @@ class PoolBackend:
         self._create = create_executor
         self._executor = create_executor()
         self._functions: Sequence[FunctionRef] = ()
-        self._replacing = asyncio.Lock()
+        self._replacement: asyncio.Task[None] | None = None
         self.workers = workers
         self.restarts = 0
+        self.abandoned = self.abandoned_ever = 0
         self.pids: Collection[int] = ()
 
     async def start(self, workloads: Sequence[Workload]) -> None:
@@ -74,19 +79,68 @@ class PoolBackend:
 
     async def run(self, workload: Workload, arguments: Mapping[str, object]) -> Outcome:
         """Call the function in whichever worker is free next."""
-        executor = self._executor
+        executor, future = await self._submit(workload, arguments)
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                executor, execute, workload.function, arguments, workload.is_async
-            )
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.cancel():
+                self._abandon(future)
+            raise
         except BrokenExecutor as problem:
-            await self._replace(executor)
+            await self._replaced(executor)
             raise BackendFailedError(f"a worker died: {problem}", remedy="the pool was replaced") from problem
         except Exception as problem:
             # The function's own exceptions come back as an Outcome: this is the hand-over.
             raise BackendFailedError(
                 f"arguments or result could not be handed over: {type(problem).__name__}: {problem}"
             ) from problem
+
+    async def _submit(
+        self, workload: Workload, arguments: Mapping[str, object]
+    ) -> tuple[Executor, Future[Outcome]]:
+        """Hand a call over; one that a broken pool refuses has not begun anywhere, and is handed to the next pool."""
+        for _ in range(_POOLS_TRIED):
+            executor = self._executor
+            try:
+                return executor, executor.submit(execute, workload.function, arguments, workload.is_async)
+            except BrokenExecutor:
+                await self._replaced(executor)
+            except RuntimeError as problem:  # it has been shut down
+                raise BackendFailedError("the pool is being stopped") from problem
+        raise BackendFailedError(f"{_POOLS_TRIED} pools in a row broke at once", remedy="see why workers die")
+
+    def _abandon(self, future: Future[Outcome]) -> None:
+        """Count a call that nobody waits for until it ends."""
+        loop = asyncio.get_running_loop()
+        self.abandoned += 1
+        self.abandoned_ever += 1
+
+        def ended() -> None:
+            self.abandoned -= 1
+
+        def tell(_: Future[Outcome]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+                loop.call_soon_threadsafe(ended)
+
+        future.add_done_callback(tell)
+
+    async def _replaced(self, broken: Executor) -> None:
+        """Wait until a new pool has taken the place of a broken one, whoever else gives up waiting for it.
+
+        Raises:
+            BackendFailedError: the new one did not come up either.
+        """
+        if broken is not self._executor:
+            return
+        if self._replacement is None:
+            self._replacement = asyncio.get_running_loop().create_task(self._replace(broken))
+            self._replacement.add_done_callback(self._forget_replacement)
+        await asyncio.shield(self._replacement)
+
+    def _forget_replacement(self, task: asyncio.Task[None]) -> None:
+        self._replacement = None
+        if not task.cancelled():
+            task.exception()  # Whoever waited has been told; if nobody did, the next call tries again.
 
     async def _replace(self, broken: Executor) -> None:
         """Put a new pool in the place of a broken one; it gets no work before all of its workers are up.
@@ -95,20 +149,41 @@ class PoolBackend:
         a worker is forgotten and waited for at exit, or the fork server falls. (Its ``terminate_broken`` does
         not hold the ``shutdown_lock`` that ``submit`` holds; 3.12's does.)
         """
-        async with self._replacing:
-            if broken is not self._executor:
-                return
-            broken.shutdown(wait=False, cancel_futures=True)
-            fresh = self._create()
-            try:
-                await self._bring_up(fresh)
-            except BaseException:
-                fresh.shutdown(wait=False, cancel_futures=True)
-                raise
-            self._executor = fresh
-            self.restarts += 1
+        broken.shutdown(wait=False, cancel_futures=True)
+        fresh = self._create()
+        try:
+            await self._bring_up(fresh)
+        except BaseException:
+            fresh.shutdown(wait=False, cancel_futures=True)
+            raise
+        self._executor = fresh
+        self.restarts += 1
 
-    async def stop(self) -> None:
+    async def stop(self, grace_s: float) -> bool:
         """Drop what has not begun and wait for the workers to end."""
-        async with self._replacing:
-            await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+        if self._replacement is not None:
+            self._replacement.cancel()
+            await asyncio.gather(self._replacement, return_exceptions=True)
+        ended = await _in_a_daemon(lambda: self._executor.shutdown(cancel_futures=True), grace_s)
+        if not ended and self.pids:
+            for pid in self.pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            ended = await _in_a_daemon(lambda: self._executor.shutdown(cancel_futures=True), _KILLED_S)
+        return ended
+
+
+async def _in_a_daemon(call: Callable[[], None], limit_s: float) -> bool:
+    """Call something that blocks in a thread that keeps nobody from ending; return whether it came back in time."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def run() -> None:
+        call()
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=run, daemon=True).start()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            await ended.wait()
+    return ended.is_set()

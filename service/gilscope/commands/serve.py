@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from gilscope.commands.arguments import backends, pairs, whole
+from gilscope.commands.arguments import backends, number, pairs, whole
 from gilscope.errors import LensError, UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +57,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backends", type=backends, metavar="A,B", help="default: all that this Python has")
     parser.add_argument("--pool-size", type=whole(1, 512), metavar="N", help="workers of each pool")
     parser.add_argument(
+        "--backlog",
+        type=whole(0, 1_000_000),
+        default=1_000,
+        metavar="N",
+        help="calls that may wait for a worker of each backend; one more is refused (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=number(0.01, 3_600),
+        default=60.0,
+        metavar="S",
+        help="how long a request may take (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--drain",
+        type=number(0, 3_600),
+        default=10.0,
+        metavar="S",
+        help="how long what is under way has to be answered after SIGTERM or Ctrl-C; a second one ends that "
+        "(default: %(default)g)",
+    )
+    parser.add_argument(
         "--profiles",
         nargs="?",
         const="profiles/captured",
@@ -71,6 +93,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what readers of profiles have to give; needed where --host can be reached from elsewhere "
         "(default: $GILSCOPE_TOKEN)",
     )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="let everybody who can reach --host call it without a token",
+    )
     parser.add_argument("--uvloop", action="store_true", help="run on uvloop (the 'uvloop' extra)")
     parser.add_argument("--upstream", metavar="URL", help=argparse.SUPPRESS)
     parser.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)
@@ -79,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     from gilscope.backends.table import available  # noqa: PLC0415
+    from gilscope.web.access import require_permission  # noqa: PLC0415
     from gilscope.web.config import ServiceConfig  # noqa: PLC0415
     from gilscope.web.serving import Address, serve  # noqa: PLC0415
     from gilscope.workloads.catalogue import BUILT_IN  # noqa: PLC0415
@@ -92,21 +120,38 @@ def run(options: argparse.Namespace) -> int:
     _require_distinct([workload.name for workload in workloads])
     chosen = options.backends or available()
     _require_available(chosen)
+    warning = require_permission(options.host, options.token, insecure=options.insecure)
     address = Address(options.host, options.port, options.metrics_port)
     profiling = _profiling(options)
 
     def announce(line: dict[str, object]) -> None:
+        if warning is not None:
+            print(f"gilscope serve: {warning}", file=sys.stderr)  # noqa: T201
         os.write(ready, json.dumps(line).encode() + b"\n")
 
     with _lens(options) as lens:
         # Whoever holds our lifeline started us, and watches us under load; else our own children do, when asked to.
         observer = os.getppid() if options.lifeline else os.getpid()
         config = ServiceConfig(
-            workloads, chosen, options.pool_size, options.upstream, observer=observer, profiling=profiling
+            workloads,
+            chosen,
+            options.pool_size,
+            options.upstream,
+            observer=observer,
+            profiling=profiling,
+            backlog=options.backlog,
+            time_limit_s=options.time_limit,
         )
         company = None if options.lens_port is None else _watched_by(lens)
+        serving = serve(
+            config, address, announce, lifeline=options.lifeline, drain_s=options.drain, company=company
+        )
         with asyncio.Runner(loop_factory=_loop_factory(wants_uvloop=options.uvloop)) as runner:
-            runner.run(serve(config, address, announce, lifeline=options.lifeline, company=company))
+            has_ended = runner.run(serving)
+    if not has_ended:
+        print("gilscope serve: calls that still ran in threads were given up", file=sys.stderr)  # noqa: T201
+        sys.stderr.flush()
+        os._exit(0)  # Python would wait for those threads.
     return 0
 
 

@@ -47,6 +47,8 @@ class ServiceOptions:
             "upstream": self.upstream_url,
             "host": self.host,
         }
+        if self.host is not None:
+            command.append("--insecure")  # Who names an address for load from elsewhere means it.
         return command + [f"--{name}={value}" for name, value in optional.items() if value is not None]
 
 

@@ -40,6 +40,22 @@ def require_safe(host: str, token: str | None) -> None:
         )
 
 
+def require_permission(host: str, token: str | None, *, insecure: bool) -> str | None:
+    """Check that others may call the service, where they can; return what there is to be warned of.
+
+    Raises:
+        UsageError: they can, and nobody has said that they may.
+    """
+    if token is not None or is_loopback(host):
+        return None
+    if not insecure:
+        raise UsageError(
+            f"{host} can be reached from elsewhere, and whoever does could run the workloads",
+            remedy="--insecure if they may; --token SECRET if they may, and profiles are to be yours; or --host 127.0.0.1",
+        )
+    return f"everybody who can reach {host} can run the workloads"
+
+
 def guarded_by(token: str | None) -> Guard:
     """Return what keeps a handler from strangers.
 

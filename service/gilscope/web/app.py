@@ -19,6 +19,7 @@ from gilscope.profiling.shelf import Shelf
 from gilscope.web import handlers, live, profiles
 from gilscope.web.access import guarded_by
 from gilscope.web.config import Profiling, ServiceConfig
+from gilscope.web.gate import Deadlines, Gate
 from gilscope.web.lag import LoopLag
 from gilscope.web.metrics import ServiceMetrics
 from gilscope.web.problems import Handler, answering_problems
@@ -28,10 +29,13 @@ from gilscope.workloads.base import Surroundings
 from gilscope.workloads.http_fetch import close_session
 from gilscope.workloads.upstream_process import running_upstream
 
+MAX_BODY_BYTES = 16_384
+"""Only the order of a profile has a body."""
+
 
 def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> web.Application:
     """Return the application; nothing runs before its startup."""
-    app = web.Application()
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = Service(config, metrics or ServiceMetrics())
     app.cleanup_ctx.append(_running)
     app[live.FEED] = Feed(live.Own(app[SERVICE]))
@@ -70,18 +74,22 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
         surroundings = await _surroundings(service.config, stack)
         for name, workers in service.config.workers().items():
             backend = BACKENDS[name].create(workers, service.config.observer)
-            stack.push_async_callback(backend.stop)
+            stack.push_async_callback(service.stop, backend)
             await backend.start(service.config.workloads)
             service.backends[name] = backend
+            service.gates[name] = Gate(name, backend, service.config.backlog)
+        deadlines = Deadlines(asyncio.get_running_loop(), service.config.time_limit_s)
+        stack.callback(deadlines.stop)
         stack.push_async_callback(close_session)
         for workload in service.config.workloads:
             for name, backend in service.backends.items():
                 children = service.metrics.route(workload.name, name)
-                route = WorkRoute(workload, name, backend, children, service.in_flight, surroundings)
+                gate = service.gates[name]
+                route = WorkRoute(workload, backend, children, gate, deadlines, surroundings)
                 # Here and not in a thread: the loop serves nobody yet, and would keep that thread for ever.
                 route.prepare("", {})
                 service.routes[workload.name, name] = route
-        service.metrics.watch(service.backends, service.in_flight)
+        service.metrics.watch(service.backends, service.gates)
         service.ready = True
         yield
         service.ready = False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gilscope.backends.table import BACKENDS
 from gilscope.model import BackendName
+from gilscope.web.gate import BACKLOG, TIME_LIMIT_S
 from gilscope.workloads.base import Workload
 
 
@@ -26,7 +27,8 @@ class ServiceConfig:
     ``pool_size`` is the number of workers of each pool, None for each backend's default. ``upstream_url``
     names an upstream that runs already; where it is None and a workload needs one, the service starts it.
     ``observer`` is the id of a process that, with its children, may watch the service's processes. Without
-    ``profiling`` no profiles can be taken over HTTP.
+    ``profiling`` no profiles can be taken over HTTP. ``backlog`` calls may wait for a worker of each backend, and
+    ``time_limit_s`` seconds is how long a request may take.
     """
 
     workloads: tuple[Workload, ...]
@@ -35,6 +37,8 @@ class ServiceConfig:
     upstream_url: str | None = None
     observer: int | None = None
     profiling: Profiling | None = None
+    backlog: int = BACKLOG
+    time_limit_s: float = TIME_LIMIT_S
 
     @property
     def workload_names(self) -> tuple[str, ...]:

@@ -59,15 +59,12 @@ class Own:
         """Read the counters; the loop spends some 0.1 ms on it."""
         service, metrics = self._service, self._service.metrics
         backends = service.backends
-        running = {
-            name.value: min(service.in_flight[name], backend.workers) for name, backend in backends.items()
-        }
         return Reading(
             at_s=time.time(),
             answered=metrics.answered(backends),
             failed=metrics.failed(backends),
-            queued={name.value: service.in_flight[name] - running[name] for name in backends},
-            active=running,
+            queued={name.value: gate.queued for name, gate in service.gates.items()},
+            active={name.value: gate.active for name, gate in service.gates.items()},
             lag=list(metrics.loop_lag.counts),
             states=await self._lens.states(),
         )

@@ -17,6 +17,7 @@ from gilscope import __version__
 from gilscope.backends.base import Backend
 from gilscope.exposition import SIZE, PlainHistogram
 from gilscope.model import BackendName
+from gilscope.web.gate import Gate
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -35,6 +36,7 @@ class RouteMetrics:
     ok: PlainHistogram = field(default_factory=PlainHistogram)
     failed: PlainHistogram = field(default_factory=PlainHistogram)
     lost: PlainHistogram = field(default_factory=PlainHistogram)
+    late: PlainHistogram = field(default_factory=PlainHistogram)
     queue: PlainHistogram = field(default_factory=PlainHistogram)
     run: PlainHistogram = field(default_factory=PlainHistogram)
     cpu: PlainHistogram = field(default_factory=PlainHistogram)
@@ -42,7 +44,7 @@ class RouteMetrics:
 
     def by_status(self) -> tuple[tuple[str, PlainHistogram], ...]:
         """Return the request histograms with their label value."""
-        return (("200", self.ok), ("500", self.failed), ("503", self.lost))
+        return (("200", self.ok), ("500", self.failed), ("503", self.lost), ("504", self.late))
 
     def by_stage(self) -> tuple[tuple[str, PlainHistogram], ...]:
         """Return the stage histograms with their label value."""
@@ -95,14 +97,16 @@ class ServiceMetrics:
         children = self._routes.children.items()
         return {
             name.value: sum(
-                sum(route.failed.counts) + sum(route.lost.counts) for (_, of), route in children if of == name
+                sum(sum(one.counts) for one in (route.failed, route.lost, route.late))
+                for (_, of), route in children
+                if of == name
             )
             for name in backends
         }
 
-    def watch(self, backends: Mapping[BackendName, Backend], in_flight: Mapping[BackendName, int]) -> None:
+    def watch(self, backends: Mapping[BackendName, Backend], gates: Mapping[BackendName, Gate]) -> None:
         """Report pools when scraped; the measured loop does nothing for it."""
-        self.registry.register(_Pools(backends, in_flight))
+        self.registry.register(_Pools(backends, gates))
 
     def serve(self, host: str, port: int) -> int:
         """Serve the registry from a thread that ends with the process; return the port (0 takes a free one).
@@ -162,9 +166,9 @@ class _LoopLag(Collector):
 class _Pools(Collector):
     """Reads the pools' state at the time of the scrape."""
 
-    def __init__(self, backends: Mapping[BackendName, Backend], in_flight: Mapping[BackendName, int]) -> None:
+    def __init__(self, backends: Mapping[BackendName, Backend], gates: Mapping[BackendName, Gate]) -> None:
         self._backends = backends
-        self._in_flight = in_flight
+        self._gates = gates
 
     def collect(self) -> Iterator[Metric]:
         """Derive queued and active calls from those in flight and the number of workers."""
@@ -174,18 +178,28 @@ class _Pools(Collector):
         active = GaugeMetricFamily(
             "gilscope_backend_active_tasks", "Calls that a worker is running.", labels=["backend"]
         )
+        abandoned = GaugeMetricFamily(
+            "gilscope_backend_abandoned_tasks",
+            "Calls that run though nobody waits for them any more: they are active, too.",
+            labels=["backend"],
+        )
+        ever = CounterMetricFamily(
+            "gilscope_backend_abandoned",
+            "How many calls were abandoned: the time limit had passed, or the client had gone.",
+            labels=["backend"],
+        )
         workers = GaugeMetricFamily("gilscope_backend_workers", "Workers of the pool.", labels=["backend"])
         restarts = CounterMetricFamily(
             "gilscope_backend_restarts", "How often a broken pool was replaced.", labels=["backend"]
         )
         for name, backend in self._backends.items():
-            flying = self._in_flight[name]
-            running = min(flying, backend.workers)
-            queued.add_metric([name], flying - running)
-            active.add_metric([name], running)
+            queued.add_metric([name], self._gates[name].queued)
+            active.add_metric([name], self._gates[name].active)
+            abandoned.add_metric([name], backend.abandoned)
+            ever.add_metric([name], backend.abandoned_ever)
             workers.add_metric([name], backend.workers)
             restarts.add_metric([name], backend.restarts)
-        yield from (queued, active, workers, restarts, _memory(self._backends))
+        yield from (queued, active, abandoned, ever, workers, restarts, _memory(self._backends))
 
 
 def _memory(backends: Mapping[BackendName, Backend]) -> Metric:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from gilscope.errors import BackendFailedError, BackendUnavailableError, ParameterError
+from gilscope.errors import BackendFailedError, BackendFullError, BackendUnavailableError, ParameterError
 
 RETRY_SOON = {"Retry-After": "1"}
 
@@ -45,7 +45,7 @@ def answering_problems(handler: Handler) -> Handler:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
         except BackendUnavailableError as error:
             return problem(HTTPStatus.NOT_IMPLEMENTED, str(error))
-        except BackendFailedError as error:
+        except (BackendFailedError, BackendFullError) as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers=RETRY_SOON)
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:

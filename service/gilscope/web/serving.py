@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import platform
@@ -10,7 +11,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import cast
 
 from aiohttp import web
@@ -21,9 +23,16 @@ from gilscope.model import ThreadRole
 from gilscope.web.app import create_app
 from gilscope.web.config import ServiceConfig
 from gilscope.web.metrics import ServiceMetrics, gil_enabled
-from gilscope.web.service import SERVICE
+from gilscope.web.service import SERVICE, Service
 
 SHUTDOWN_S = 0.5
+DRAIN_S = 10.0
+"""How long what is under way has to be answered after a signal, unless asked otherwise."""
+
+QUIET_S = 0.5
+"""Connections on which nothing has come for so long are closed."""
+
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +56,12 @@ async def serve(
     announce: Announce,
     *,
     lifeline: bool = False,
+    drain_s: float = DRAIN_S,
     company: Company | None = None,
-) -> None:
-    """Serve until SIGINT or SIGTERM, or with ``lifeline`` until standard input ends.
+) -> bool:
+    """Serve until SIGINT or SIGTERM, or with ``lifeline`` until standard input ends; return whether all calls have ended.
 
+    After a signal, what is under way has ``drain_s`` seconds to be answered; a second signal ends that.
     ``announce`` gets the ready line once every pool has run a task, both ports are open and ``company`` is there.
 
     Raises:
@@ -60,7 +71,10 @@ async def serve(
     prepare_thread(ThreadRole.LOOP, config.observer)
     metrics = ServiceMetrics()
     app = create_app(config, metrics)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    service = app[SERVICE]
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True
+    )  # who has gone waits for nothing
     try:
         try:
             metrics_port = metrics.serve(address.host, address.metrics_port)
@@ -69,13 +83,44 @@ async def serve(
         await runner.setup()
         await listen(runner, address.host, address.port, "--port")
         async with company or nullcontext[Mapping[str, object]]({}) as additions:
-            app[SERVICE].lens_url = cast("str | None", additions.get("lens_url"))
+            service.lens_url = cast("str | None", additions.get("lens_url"))
             ready_line = {**_ready_line(config, runner, metrics_port), **additions}
             with watching(lifeline=lifeline) as told:
                 announce(ready_line)  # not before: whoever reads it may tell us to stop at once
-                await told.wait()
+                await told.once.wait()
+                if not lifeline:
+                    await _drain(runner, service, drain_s, told.again)
+                if told.again.is_set():
+                    service.stop_grace_s = 0.0
     finally:
         await runner.cleanup()
+    return not service.is_stuck
+
+
+async def _drain(runner: web.AppRunner, service: Service, limit_s: float, enough: asyncio.Event) -> None:
+    """Take no connection any more, and answer what is under way and what still comes on those there are.
+
+    A client that keeps its connection open is told with its next answer to close it: closing it here could meet a
+    request on its way.
+    """
+    service.close()
+    for site in list(runner.sites):
+        await site.stop()
+    if service.inside and limit_s:
+        calls = f"{service.inside:,} call{'s' if service.inside > 1 else ''}"
+        told = f"{calls} under way: up to {limit_s:g} s for them, or again to end now"
+        print(f"gilscope serve: {told}", file=sys.stderr)  # noqa: T201
+    loop = asyncio.get_running_loop()
+    quiet_since, deadline = loop.time(), loop.time() + limit_s
+    while (now := loop.time()) < deadline and not enough.is_set():
+        if service.inside:
+            quiet_since = now
+        connections = runner.server.connections if runner.server else []
+        if not connections or now - quiet_since > QUIET_S:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_S):
+                await enough.wait()
 
 
 async def listen(runner: web.AppRunner, host: str, port: int, option: str) -> None:
@@ -123,20 +168,38 @@ def _ready_line(config: ServiceConfig, runner: web.AppRunner, metrics_port: int)
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """To end: ``once``, and ``again``, which is to be at once."""
+
+    once: asyncio.Event = field(default_factory=asyncio.Event)
+    again: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self) -> None:
+        """Tell it."""
+        (self.again if self.once.is_set() else self.once).set()
+
+
 @contextmanager
-def watching(*, lifeline: bool) -> Iterator[asyncio.Event]:
-    """Give an event that a signal or the end of the lifeline sets."""
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
-    if not lifeline:
-        yield told
-        return
-    _watch_input(loop, told)
+def watching(*, lifeline: bool) -> Iterator[Told]:
+    """Give what signals, or the end of the lifeline, set."""
+    loop, told, signals = asyncio.get_running_loop(), Told(), count(1)
+
+    def on_signal(*_: object) -> None:
+        if next(signals) > 1 and not told.once.is_set():
+            raise KeyboardInterrupt  # Somebody's function keeps the loop from hearing of the first.
+        loop.call_soon_threadsafe(told.tell)
+
+    former = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    if lifeline:
+        _watch_input(loop, told.once)
     try:
         yield told
     finally:
-        loop.remove_reader(sys.stdin)
+        if lifeline:
+            loop.remove_reader(sys.stdin)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:

@@ -69,6 +69,6 @@ async def serve(
             raise ServiceError("the profiler has no address")
         with watching(lifeline=False) as told:
             announce(url_of(runner))
-            await told.wait()
+            await told.once.wait()
     finally:
         await runner.cleanup()

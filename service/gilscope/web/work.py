@@ -12,8 +12,8 @@ from typing import NamedTuple
 from aiohttp import web
 
 from gilscope.backends.base import Backend, Failure, Outcome
-from gilscope.errors import BackendFailedError
-from gilscope.model import BackendName
+from gilscope.errors import BackendFailedError, BackendFullError
+from gilscope.web.gate import Deadlines, Gate
 from gilscope.web.metrics import RouteMetrics
 from gilscope.web.presenting import presentable
 from gilscope.web.problems import problem
@@ -63,27 +63,38 @@ class WorkRoute:
     def __init__(
         self,
         workload: Workload,
-        name: BackendName,
         backend: Backend,
         metrics: RouteMetrics,
-        in_flight: dict[BackendName, int],
+        gate: Gate,
+        deadlines: Deadlines,
         surroundings: Surroundings,
     ) -> None:
         self._workload = workload
-        self._name = name
         self._backend = backend
         self._metrics = metrics
-        self._in_flight = in_flight
+        self._gate = gate
+        self._deadlines = deadlines
         self._surroundings = surroundings
         self._arguments: dict[str, dict[str, object]] = {}
-        self._opening = f'{{"workload": {_encode(workload.name)}, "backend": {_encode(name)}, "result": '
+        self._opening = f'{{"workload": {_encode(workload.name)}, "backend": {_encode(gate.name)}, "result": '
 
     async def answer(self, request: web.Request) -> web.Response:
+        """Answer, and close the connection where the service is about to end.
+
+        Raises: as :meth:`_answer` does.
+        """
+        response = await self._answer(request)
+        if self._gate.is_closing:
+            response.force_close()
+        return response
+
+    async def _answer(self, request: web.Request) -> web.Response:
         """Run the workload and answer with its result and its stages.
 
         Raises:
             ParameterError: the query is not what the workload takes.
             BackendFailedError: the backend could not run it.
+            BackendFullError: too many wait for it already.
         """
         accepted_ns = monotonic_ns()
         query = request.rel_url.raw_query_string
@@ -91,19 +102,43 @@ class WorkRoute:
         if arguments is None:
             arguments = await asyncio.to_thread(self.prepare, query, request.query)
         submitted_ns = monotonic_ns()
-        self._in_flight[self._name] += 1
         try:
-            outcome = await self._backend.run(self._workload, arguments)
-        except BackendFailedError:
+            outcome = await self._call(arguments)
+        except (BackendFailedError, BackendFullError):
             self._metrics.lost.observe((monotonic_ns() - accepted_ns) / 1e9)
             raise
-        finally:
-            self._in_flight[self._name] -= 1
+        except TimeoutError:
+            self._metrics.late.observe((monotonic_ns() - accepted_ns) / 1e9)
+            return self._too_late()
         stages = Stages.of(accepted_ns, submitted_ns, outcome, monotonic_ns())
         self._observe(outcome, stages)
         if outcome.failure is not None:
             return self._failed(outcome.failure)
         return self._succeeded(outcome.result, stages)
+
+    async def _call(self, arguments: Mapping[str, object]) -> Outcome:
+        """Run the workload, as long as there is room and time.
+
+        Raises:
+            TimeoutError: it took longer than a request may.
+            BackendFailedError: the backend could not run it.
+            BackendFullError: too many wait for it already.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._gate.enter()
+        self._deadlines.begin(task)
+        is_late = False
+        try:
+            try:
+                return await self._backend.run(self._workload, arguments)
+            finally:
+                self._gate.leave()
+                is_late = self._deadlines.end(task)
+        except asyncio.CancelledError:
+            if is_late:
+                raise TimeoutError from None
+            raise  # the client has gone
 
     def prepare(self, query: str, given: Mapping[str, str]) -> dict[str, object]:
         """Validate a query once and prepare the function's arguments; keep the latest few. May block.
@@ -132,6 +167,13 @@ class WorkRoute:
         body = f'{self._opening}{_encode(presentable(result))}, "timing_ms": {timing}}}'
         headers = {"Content-Type": "application/json", "Server-Timing": SERVER_TIMING % stages}
         return web.Response(body=body.encode(), headers=headers)
+
+    def _too_late(self) -> web.Response:
+        return problem(
+            HTTPStatus.GATEWAY_TIMEOUT,
+            f"{self._workload.name} took longer than {self._deadlines.limit_s:g} s\n  -> smaller arguments, or a larger "
+            "--time-limit",
+        )
 
     def _failed(self, failure: Failure) -> web.Response:
         return problem(
