@@ -65,7 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``argv`` (default: the process's own arguments) and return the exit code."""
-    options = build_parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = build_parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     try:
         return COMMANDS[options.command].run(options)
     except GilscopeError as error:

@@ -99,12 +99,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let everybody who can reach --host call it without a token",
     )
     parser.add_argument("--uvloop", action="store_true", help="run on uvloop (the 'uvloop' extra)")
+    parser.add_argument(
+        "--service-processes",
+        type=whole(1, 64),
+        default=1,
+        metavar="N",
+        help="processes that serve the port together, each with all backends; one that dies is started again "
+        "(metrics and lens: on N ports from --metrics-port and --lens-port on)",
+    )
+    parser.add_argument("--shared-port", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--upstream", metavar="URL", help=argparse.SUPPRESS)
     parser.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    if options.service_processes > 1:
+        return _supervise(options)
     from gilscope.backends.table import available  # noqa: PLC0415
     from gilscope.web.access import require_permission  # noqa: PLC0415
     from gilscope.web.config import ServiceConfig  # noqa: PLC0415
@@ -121,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = options.backends or available()
     _require_available(chosen)
     warning = require_permission(options.host, options.token, insecure=options.insecure)
-    address = Address(options.host, options.port, options.metrics_port)
+    address = Address(options.host, options.port, options.metrics_port, is_shared=options.shared_port)
     profiling = _profiling(options)
 
     def announce(line: dict[str, object]) -> None:
@@ -153,6 +164,38 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.flush()
         os._exit(0)  # Python would wait for those threads.
     return 0
+
+
+def _supervise(options: argparse.Namespace) -> int:
+    """Have several processes serve, and start another for each that dies."""
+    from gilscope.web.supervisor import Supervisor, reserved  # noqa: PLC0415
+
+    if options.profiles is not None:
+        raise UsageError(
+            "each of several processes would have profiles of its own",
+            remedy="gilscope profile --pid PID --serve PORT, of one of them",
+        )
+    ready = _keep_stdout()
+
+    def announce(line: dict[str, object]) -> None:
+        os.write(ready, json.dumps(line).encode() + b"\n")
+
+    with reserved(options.host, options.port) as port:
+        commands = [_command_of(options, port, place) for place in range(options.service_processes)]
+        asyncio.run(Supervisor(commands, options.drain).run(announce))
+    return 0
+
+
+def _command_of(options: argparse.Namespace, port: int, place: int) -> list[str]:
+    """Return the command of one of several processes: as this one was called, with ports of its own."""
+    from gilscope.child import module_command  # noqa: PLC0415
+
+    command = module_command("gilscope", *options.arguments)
+    command += ["--service-processes=1", "--shared-port", "--lifeline", f"--port={port}"]
+    for name, first in (("metrics-port", options.metrics_port), ("lens-port", options.lens_port)):
+        if first is not None:
+            command.append(f"--{name}={first + place if first else 0}")
+    return command
 
 
 def _profiling(options: argparse.Namespace) -> Profiling | None:

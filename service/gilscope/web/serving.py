@@ -42,6 +42,8 @@ class Address:
     host: str = "127.0.0.1"
     port: int = 8080
     metrics_port: int = 9464
+    is_shared: bool = False
+    """Whether other processes listen on the port, too."""
 
 
 Announce = Callable[[dict[str, object]], None]
@@ -81,14 +83,14 @@ async def serve(
         except OSError as problem:
             raise _cannot_listen(address.host, address.metrics_port, "--metrics-port", problem) from problem
         await runner.setup()
-        await listen(runner, address.host, address.port, "--port")
+        await listen(runner, address.host, address.port, "--port", is_shared=address.is_shared)
         async with company or nullcontext[Mapping[str, object]]({}) as additions:
             service.lens_url = cast("str | None", additions.get("lens_url"))
             ready_line = {**_ready_line(config, runner, metrics_port), **additions}
             with watching(lifeline=lifeline) as told:
                 announce(ready_line)  # not before: whoever reads it may tell us to stop at once
                 await told.once.wait()
-                if not lifeline:
+                if not told.is_hung_up:
                     await _drain(runner, service, drain_s, told.again)
                 if told.again.is_set():
                     service.stop_grace_s = 0.0
@@ -123,14 +125,16 @@ async def _drain(runner: web.AppRunner, service: Service, limit_s: float, enough
                 await enough.wait()
 
 
-async def listen(runner: web.AppRunner, host: str, port: int, option: str) -> None:
-    """Listen; ``option`` is what the port was given by.
+async def listen(
+    runner: web.AppRunner, host: str, port: int, option: str, *, is_shared: bool = False
+) -> None:
+    """Listen; ``option`` is what the port was given by, and ``is_shared`` whether others may listen on it as well.
 
     Raises:
         UsageError: host or port cannot be listened on.
     """
     try:
-        await web.TCPSite(runner, host, port, backlog=1_024).start()
+        await web.TCPSite(runner, host, port, backlog=1_024, reuse_port=is_shared or None).start()
     except OSError as problem:
         raise _cannot_listen(host, port, option, problem) from problem
 
@@ -168,16 +172,22 @@ def _ready_line(config: ServiceConfig, runner: web.AppRunner, metrics_port: int)
     }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Told:
-    """To end: ``once``, and ``again``, which is to be at once."""
+    """To end: ``once``, and ``again``, which is to be at once; ``is_hung_up``: whoever started us waits for nothing."""
 
     once: asyncio.Event = field(default_factory=asyncio.Event)
     again: asyncio.Event = field(default_factory=asyncio.Event)
+    is_hung_up: bool = False
 
     def tell(self) -> None:
         """Tell it."""
         (self.again if self.once.is_set() else self.once).set()
+
+    def hang_up(self) -> None:
+        """Tell that nobody waits for answers any more."""
+        self.is_hung_up = True
+        self.once.set()
 
 
 @contextmanager
@@ -192,7 +202,7 @@ def watching(*, lifeline: bool) -> Iterator[Told]:
 
     former = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     if lifeline:
-        _watch_input(loop, told.once)
+        _watch_input(loop, told.hang_up)
     try:
         yield told
     finally:
@@ -202,12 +212,12 @@ def watching(*, lifeline: bool) -> Iterator[Told]:
             signal.signal(number, handler)
 
 
-def _watch_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+def _watch_input(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
     def read() -> None:
         if not os.read(sys.stdin.fileno(), 4_096):
-            ended.set()
+            end()
 
     try:
         loop.add_reader(sys.stdin, read)
     except OSError:  # A file or /dev/null, which nobody holds open for us: it has ended already.
-        ended.set()
+        end()
