@@ -7,11 +7,11 @@ WITH_UV := $(if $(UV),yes,no)
 # uv chooses a fitting Python by itself, unless one is named: make demo PYTHON=python3.14
 UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--python $(PYTHON))
 
-# What runs beside other tests, and counts for coverage; whatever measures runs alone, and is not slowed down by tracing.
-BESIDE := $(addprefix tests/integration/,test_pages.py test_diff_command.py test_load_options.py test_serve_command.py)
+# What measures runs alone; everything else runs side by side, and counts for coverage.
+ALONE := $(addprefix tests/integration/test_,$(addsuffix .py,lens classify top_command serve_lens flame_shares generator compare_command loadtests dashboards))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,8 @@ demo: $(VENV)/.installed ## install, compare the demo set under load, print the 
 	$(BIN)/gilscope compare
 
 test: lint ## install what tests need, lint, type-check, test everything
-	$(BIN)/pytest tests/unit $(BESIDE) --numprocesses=auto --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
-	$(BIN)/pytest tests/integration $(BESIDE:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/pytest tests/unit tests/integration $(ALONE:%=--ignore=%) --numprocesses=3 --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest $(ALONE) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
@@ -36,6 +36,14 @@ bench: $(VENV)/.installed ## what gilscope costs: the service, watching (WATCHED
 	$(BIN)/python benchmarks/graphs.py
 	$(BIN)/python benchmarks/recording.py
 	$(BIN)/python benchmarks/stall.py
+
+audit: $(VENV)/.installed ## known vulnerabilities of what is installed (asks a vulnerability service)
+ifeq ($(WITH_UV),yes)
+	uv tool run pip-audit --path $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") --skip-editable --strict
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --skip-editable --strict
+endif
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
