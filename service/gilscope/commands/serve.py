@@ -152,6 +152,7 @@ def run(options: argparse.Namespace) -> int:
             profiling=profiling,
             backlog=options.backlog,
             time_limit_s=options.time_limit,
+            token=options.token,
         )
         company = None if options.lens_port is None else _watched_by(lens)
         serving = serve(

@@ -46,7 +46,7 @@ def require_permission(host: str, token: str | None, *, insecure: bool) -> str |
     Raises:
         UsageError: they can, and nobody has said that they may.
     """
-    if token is not None or is_loopback(host):
+    if (token and token.strip()) or is_loopback(host):
         return None
     if not insecure:
         raise UsageError(

@@ -16,37 +16,37 @@ from gilscope.backends.table import BACKENDS
 from gilscope.live.feed import Feed
 from gilscope.profiling.companion import Profiles
 from gilscope.profiling.shelf import Shelf
-from gilscope.web import handlers, live, profiles
+from gilscope.web import handlers, live, openapi, profiles
 from gilscope.web.access import guarded_by
 from gilscope.web.config import Profiling, ServiceConfig
 from gilscope.web.gate import Deadlines, Gate
 from gilscope.web.lag import LoopLag
 from gilscope.web.metrics import ServiceMetrics
-from gilscope.web.problems import Handler, answering_problems
+from gilscope.web.problems import MAX_BODY_BYTES, Handler, answering_problems, not_logging_bad_requests
 from gilscope.web.service import SERVICE, Service
 from gilscope.web.work import WorkRoute
 from gilscope.workloads.base import Surroundings
 from gilscope.workloads.http_fetch import close_session
 from gilscope.workloads.upstream_process import running_upstream
 
-MAX_BODY_BYTES = 16_384
-"""Only the order of a profile has a body."""
-
 
 def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> web.Application:
     """Return the application; nothing runs before its startup."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = Service(config, metrics or ServiceMetrics())
+    app.cleanup_ctx.append(not_logging_bad_requests)
     app.cleanup_ctx.append(_running)
     app[live.FEED] = Feed(live.Own(app[SERVICE]))
     app.on_shutdown.append(_ending_streams)
     app.cleanup_ctx.append(_timing_the_loop)  # after the pools: coming up is not serving
     for path, handler in _routes(config):
         app.router.add_get(path, answering_problems(handler))
+    app.router.add_get("/live", answering_problems(live.stream), allow_head=False)  # it never ends
+    app.router.add_get(openapi.PATH, answering_problems(_description(config)))
     if config.profiling is not None:
         app.router.add_routes(profiles.routes(guarded_by(config.profiling.token)))
         app.cleanup_ctx.append(profiles.taking(partial(_profiles, app[SERVICE], config.profiling)))
-    app.router.add_route("*", "/{path:.*}", answering_problems(handlers.no_such_route))
+    app.router.add_route("*", "/{path:(?s:.*)}", answering_problems(handlers.no_such_route))
     return app
 
 
@@ -59,12 +59,17 @@ def _routes(config: ServiceConfig) -> Iterator[tuple[str, Handler]]:
             yield f"/work/{workload.name}/{backend}", handlers.work_on(workload.name, backend)
     yield "/work/{workload:[^/]+}/{backend:[^/]+}", handlers.other_work
     yield "/", live.show
-    yield "/live", live.stream
     yield "/ping", handlers.ping
     yield "/healthz", handlers.healthz
     yield "/readyz", handlers.readyz
     yield "/workloads", handlers.workloads
     yield "/backends", handlers.backends
+
+
+def _description(config: ServiceConfig) -> Handler:
+    """Return the handler of the service's description: for everybody, or for those who have the token."""
+    show, token = openapi.showing(config), config.reader_token
+    return show if token is None else guarded_by(token)(show)
 
 
 async def _running(app: web.Application) -> AsyncIterator[None]:

@@ -44,19 +44,23 @@ async def other_work(request: web.Request) -> web.Response:
 
 async def no_such_route(request: web.Request) -> NoReturn:
     """Everything else: an unknown path, or a method other than GET."""
-    known = [resource.canonical for resource in request.app.router.resources()]
-    if request.path in known:
-        posted = any(
-            route.method == "POST" and route.resource and route.resource.canonical == request.path
-            for route in request.app.router.routes()
-        )
-        takes = ["GET", "HEAD", *(["POST"] if posted else [])]
+    takes = await _methods(request)
+    if takes:
+        told = " and ".join(method for method in takes if method != "HEAD")
         raise web.HTTPMethodNotAllowed(
-            request.method,
-            takes,
-            text=f"{request.path} takes {'GET and POST' if posted else 'GET'}, not {request.method}",
+            request.method, takes, text=f"{request.path} takes {told}, not {request.method}"
         )
+    known = [resource.canonical for resource in request.app.router.resources()]
     raise web.HTTPNotFound(text=f"no route {request.path}; there is: {', '.join(known[:-1])}")
+
+
+async def _methods(request: web.Request) -> list[str]:
+    """Return what the path of a request takes; nothing where there is no such path."""
+    found: set[str] = set()
+    for resource in request.app.router.resources():
+        _, methods = await resource.resolve(request)
+        found |= methods
+    return sorted(found - {"*"})  # which is the route to here
 
 
 async def ping(_request: web.Request) -> web.Response:

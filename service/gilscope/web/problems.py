@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import wraps
 from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.log import server_logger
 
 from gilscope.errors import BackendFailedError, BackendFullError, BackendUnavailableError, ParameterError
 
+MAX_BODY_BYTES = 16_384
+"""Only the order of a profile has a body."""
+
 RETRY_SOON = {"Retry-After": "1"}
+PROBLEM_TYPE = "application/problem+json"
+UNREADABLE = (HttpProcessingError, web.RequestPayloadError)
+"""What aiohttp raises where a client has sent what is no HTTP."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -25,7 +33,7 @@ def problem(
     return web.Response(
         body=json.dumps(body).encode(),
         status=status,
-        content_type="application/problem+json",
+        content_type=PROBLEM_TYPE,
         headers=headers,
     )
 
@@ -41,7 +49,7 @@ def answering_problems(handler: Handler) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except ParameterError as error:
+        except (ParameterError, RecursionError) as error:  # JSON may be too deep
             return problem(HTTPStatus.BAD_REQUEST, str(error))
         except BackendUnavailableError as error:
             return problem(HTTPStatus.NOT_IMPLEMENTED, str(error))
@@ -50,10 +58,21 @@ def answering_problems(handler: Handler) -> Handler:
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:
                 raise
-            allow = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-            return problem(HTTPStatus(error.status), error.text or error.reason, headers=allow)
+            kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
+            return problem(HTTPStatus(error.status), error.text or error.reason, headers=kept)
         except Exception:
             logging.getLogger(__name__).exception("%s %s failed", request.method, request.path)
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "gilscope itself failed; its log says where")
 
     return answer
+
+
+async def not_logging_bad_requests(_app: web.Application) -> AsyncIterator[None]:
+    """Keep what is no HTTP out of the log while an application runs: aiohttp writes a traceback for each of them."""
+    server_logger.addFilter(_is_worth_logging)
+    yield
+    server_logger.removeFilter(_is_worth_logging)
+
+
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], UNREADABLE))

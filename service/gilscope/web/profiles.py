@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
@@ -19,11 +22,20 @@ from gilscope.profiling.companion import BusyError, Profiles
 from gilscope.profiling.shelf import Profile, State
 from gilscope.web import profile_pages as pages
 from gilscope.web.access import Guard
-from gilscope.web.problems import Handler, answering_problems, problem
+from gilscope.web.problems import UNREADABLE, Handler, answering_problems, problem
 
 PROFILES = web.AppKey("profiles", Profiles)
 
-_TYPES = {"svg": "image/svg+xml", "folded": "text/plain", "speedscope.json": "application/json"}
+FORM_TYPES = {"svg": "image/svg+xml", "folded": "text/plain", "speedscope.json": "application/json"}
+"""How a graph can be had, and the type of each."""
+
+BODY_S = 10.0
+"""How long the order of a profile may take to arrive."""
+
+LAST_MOMENT_MS = 253_370_764_800_000
+"""The year 9999, in milliseconds since 1970."""
+
+_MILLISECONDS = re.compile(r"\d{1,15}", re.ASCII)
 _FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 9999))
 _STATIC = Path(__file__).resolve().with_name("static")
 
@@ -35,7 +47,7 @@ def routes(guard: Guard) -> Iterator[web.AbstractRouteDef]:
         "/profiles/{id:[^/.]+}": one_profile,
         "/profiles/{id:[^/.]+}{stem:(?:/flamegraph)?}.{form:svg|folded|speedscope\\.json}": one_graph,
         "/profiles/{id:[^/.]+}/difference.svg": one_difference,
-        "/static/{path:.+}": one_asset,
+        "/static/{path:(?s:.+)}": one_asset,
     }
     for path, handler in gets.items():
         yield web.get(path, answering_problems(guard(handler)))
@@ -74,7 +86,7 @@ async def _order(request: web.Request) -> tuple[FlameKind, int, int]:
     if request.content_type != "application/json":
         raise ParameterError("the body is JSON", remedy="Content-Type: application/json")
     try:
-        given = json.loads(await request.text() or "{}")
+        given = json.loads(await _body(request) or b"{}")
     except (ValueError, RecursionError) as error:
         raise ParameterError(f"the body is not JSON: {error}") from None
     if not isinstance(given, dict):
@@ -91,11 +103,22 @@ async def _order(request: web.Request) -> tuple[FlameKind, int, int]:
     return kind, _whole(given, "seconds", SECONDS, MAX_SECONDS), _whole(given, "rate", RATE_HZ, MAX_RATE_HZ)
 
 
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"the body did not come within {BODY_S:g} s") from None
+    except UNREADABLE as error:
+        raise ParameterError(f"the body cannot be read: {error}") from None
+
+
 def _whole(given: Mapping[str, object], name: str, default: int, most: int) -> int:
     value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and value in range(1, most + 1)
+    if not is_whole:  # 5.0 is whole: JSON has but one kind of numbers
         raise ParameterError(f"{name} is a whole number from 1 to {most}, not {json.dumps(value)}")
-    return value
+    return int(cast("float", value))
 
 
 async def every_profile(request: web.Request) -> web.Response:
@@ -124,10 +147,9 @@ def _moment(request: web.Request, name: str, default: datetime) -> datetime:
     given = request.query.get(name)
     if given is None:
         return default
-    try:
+    if _MILLISECONDS.fullmatch(given) and int(given) <= LAST_MOMENT_MS:
         return datetime.fromtimestamp(int(given) / 1e3, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise ParameterError(f"{name} is a number of milliseconds since 1970, not {given!r}") from None
+    raise ParameterError(f"{name} is a number of milliseconds since 1970, not {given!r}")
 
 
 async def one_profile(request: web.Request) -> web.Response:
@@ -149,7 +171,7 @@ async def one_graph(request: web.Request) -> web.StreamResponse:
     kind, form = _kind(request, profile), request.match_info["form"]
     _require_graph(profile, kind, form)
     path = request.app[PROFILES].shelf.file(profile, kind, form)
-    return _file(path, _TYPES[form], pages.GRAPH_POLICY)
+    return _file(path, FORM_TYPES[form], pages.GRAPH_POLICY)
 
 
 async def one_difference(request: web.Request) -> web.StreamResponse:
@@ -166,7 +188,7 @@ async def one_difference(request: web.Request) -> web.StreamResponse:
         path = await profiles.draw_difference(now, before, kind)
     except CaptureError as error:
         return problem(HTTPStatus.CONFLICT, str(error))
-    return _file(path, _TYPES["svg"], pages.GRAPH_POLICY)
+    return _file(path, FORM_TYPES["svg"], pages.GRAPH_POLICY)
 
 
 async def one_asset(request: web.Request) -> web.StreamResponse:
@@ -229,5 +251,5 @@ def _place(profile: Profile) -> str:
 def _described(profile: Profile) -> dict[str, object]:
     """Return a profile as JSON, with the places of what it has."""
     place = _place(profile)
-    links = {form: f"{place}/flamegraph.{form}" for form in _TYPES} if profile.state is State.DONE else {}
+    links = {form: f"{place}/flamegraph.{form}" for form in FORM_TYPES} if profile.state is State.DONE else {}
     return {**asdict(profile), "links": links}

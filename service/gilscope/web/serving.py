@@ -32,6 +32,9 @@ DRAIN_S = 10.0
 QUIET_S = 0.5
 """Connections on which nothing has come for so long are closed."""
 
+KEEP_ALIVE_S = 75.0
+"""How long a connection may be idle between two requests."""
+
 _POLL_S = 0.02
 
 
@@ -75,8 +78,12 @@ async def serve(
     app = create_app(config, metrics)
     service = app[SERVICE]
     runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True
-    )  # who has gone waits for nothing
+        app,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_S,
+        handler_cancellation=True,  # who has gone waits for nothing
+        keepalive_timeout=KEEP_ALIVE_S,
+    )
     try:
         try:
             metrics_port = metrics.serve(address.host, address.metrics_port)

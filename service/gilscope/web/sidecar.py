@@ -18,7 +18,7 @@ from gilscope.web import profiles
 from gilscope.web.access import guarded_by
 from gilscope.web.config import Profiling
 from gilscope.web.handlers import no_such_route
-from gilscope.web.problems import answering_problems
+from gilscope.web.problems import MAX_BODY_BYTES, answering_problems, not_logging_bad_requests
 from gilscope.web.serving import SHUTDOWN_S, listen, url_of, watching
 
 
@@ -34,10 +34,11 @@ class Patient:
 
 def create_app(patient: Patient, profiling: Profiling) -> web.Application:
     """Return the application; nothing runs before its startup."""
-    app = web.Application()
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    app.cleanup_ctx.append(not_logging_bad_requests)
     app.router.add_get("/", _to_profiles)
     app.router.add_routes(profiles.routes(guarded_by(profiling.token)))
-    app.router.add_route("*", "/{path:.*}", answering_problems(no_such_route))
+    app.router.add_route("*", "/{path:(?s:.*)}", answering_problems(no_such_route))
     app.cleanup_ctx.append(
         profiles.taking(
             lambda: Profiles(

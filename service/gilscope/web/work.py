@@ -19,7 +19,7 @@ from gilscope.web.presenting import presentable
 from gilscope.web.problems import problem
 from gilscope.workloads.base import Surroundings, Workload
 
-MAX_KEPT_ARGUMENTS = 64
+MAX_KEPT_ARGUMENTS = 4
 
 
 class Stages(NamedTuple):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from gilscope.errors import ParameterError
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class Parameter:
         """
         kind = type(self.default)
         try:
-            value = kind(text)
+            # int() and float() also take 1_000, +5, spaces and the digits of other scripts.
+            value = kind(text if _NUMBER.fullmatch(text) else "no number")
         except ValueError:
             raise ParameterError(f"parameter '{self.name}' takes {self.describe()}, not {text!r}") from None
         if not self.minimum <= value <= self.maximum:
@@ -106,6 +111,9 @@ class Workload:
         Raises:
             ParameterError: an unknown name, malformed JSON, a wrong type or a value out of bounds.
         """
+        twice = [name for name, count in Counter(given.keys()).items() if count > 1]
+        if twice:
+            raise ParameterError(f"{twice[0]} is given twice", remedy="each parameter once")
         if self.signature is not None:
             own = {**self.arguments, **{name: _parse_json(name, text) for name, text in given.items()}}
             check_call(self.name, self.signature, own)
@@ -142,7 +150,7 @@ def _parse_json(name: str, text: str) -> object:
     try:
         value: object = json.loads(text)
         json.dumps(value, allow_nan=False)  # NaN and Infinity are no JSON, and run.json could not hold them.
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise ParameterError(
             f"argument '{name}' is not valid JSON: {problem}",
             remedy=f"numbers as they are, strings in double quotes: --arg '{name}=\"text\"'",

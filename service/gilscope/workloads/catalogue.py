@@ -42,7 +42,7 @@ BUILT_IN: dict[str, Workload] = {
             "json_roundtrip",
             "C calls that hold the GIL throughout",
             _ref("json_roundtrip"),
-            parameters=(Parameter("kilobytes", 100, 1, 50_000, "kB", "size of the document"),),
+            parameters=(Parameter("kilobytes", 100, 1, 5_000, "kB", "size of the document"),),
         ),
         Workload(
             "sha256",

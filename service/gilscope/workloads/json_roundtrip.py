@@ -4,7 +4,7 @@ import functools
 import json
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)  # they are large
 def _document(kilobytes: int) -> list[dict[str, object]]:
     record = {
         "id": 0,
