@@ -7,10 +7,7 @@ traceback, and ends with the error's exit code.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from typing import ClassVar
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
@@ -86,9 +83,12 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The disk is full, the user's quota is used up, or files may not grow so large."""
 
 
-def unwritten(path: Path, problem: OSError) -> RunFileError:
-    """Return the error that says why ``path`` could not be written: a :class:`DiskFullError` where room is missing."""
-    message = f"cannot write {path}: {problem.strerror or problem}"
+def unwritten(what: object, problem: OSError, remedy: str | None = None) -> RunFileError:
+    """Return the error that says why ``what`` could not be written: a :class:`DiskFullError` where room is missing.
+
+    ``remedy`` is for all other reasons.
+    """
+    message = f"cannot write {what}: {problem.strerror or problem}"
     if problem.errno in NO_ROOM:
         return DiskFullError(message, remedy="make room there, and try again")
-    return RunFileError(message)
+    return RunFileError(message, remedy=remedy)

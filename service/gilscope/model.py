@@ -139,7 +139,8 @@ class Target:
     """A workload with its arguments, and the backends that cannot run it, each with the reason.
 
     One size of a sweep has ``given`` of its own, as it was typed, and is called after it: ``primes, n=1000``;
-    ``served_as`` is what the service calls it.
+    ``served_as`` is what the service calls it. ``source`` is the SHA-256 of the file that the user's function is in, when
+    the run began; empty where there is none or where it was not found.
     """
 
     workload: str
@@ -149,6 +150,7 @@ class Target:
     classification: Classification | None = None
     given: Mapping[str, str] = field(default_factory=dict)
     served_as: str = ""
+    source: str = ""
 
     @property
     def name_in_service(self) -> str:
@@ -176,7 +178,7 @@ class Plan:
     says that trials count even if the load generator or the machine spoilt them. With a ``sweep`` the targets are one
     function at several sizes. With an ``slo`` (such as ``p99=200ms``) the rates that keep it are searched for, and with
     ``curve`` throughput and latency are measured at further ones. ``url`` is that of a service that runs already, and was
-    measured as it is.
+    measured as it is. ``load_master`` (``HOST:PORT``) is where Locust workers of other machines found the load's master.
     """
 
     targets: tuple[Target, ...]
@@ -197,6 +199,7 @@ class Plan:
     slo: str | None = None
     curve: bool = False
     url: str | None = None
+    load_master: str | None = None
 
     def pairs(self, workload: str) -> bool:
         """Whether one backend of each block of a workload is tried twice."""
@@ -617,7 +620,9 @@ class Timing:
 class Run:
     """All trials of one comparison, with the machine they ran on. ``complete`` is False until the last one.
 
-    ``searched`` are the trials of a search for capacities, each at a rate of its own.
+    ``searched`` are the trials of a search for capacities, each at a rate of its own. ``resumed_at`` says when it was gone
+    on with after an interruption, as ``started_at`` does; ``cautions`` what was not the same then. ``timing`` adds up all
+    of these times, and not those between.
     """
 
     gilscope: str
@@ -634,6 +639,8 @@ class Run:
     timing: Timing = Timing()
     complete: bool = False
     schema: int = SCHEMA
+    resumed_at: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import pytest
 from polling import all_end, eventually
 
 from gilscope.child import Child
-from gilscope.errors import LoadError, ServiceError
+from gilscope.errors import LoadError, RunFileError, ServiceError
 from gilscope.load.arrivals import poisson
 from gilscope.load.control import Generator
 from gilscope.load.judging import Seen, judge_generator
@@ -315,11 +315,11 @@ def test_an_error_inside_the_block_ends_the_generator(generator: Generator, orde
     assert generator._child is None
 
 
-def test_a_folder_that_is_not_there_is_told_with_the_generators_last_words(
+def test_samples_that_cannot_be_written_are_told_with_the_file_and_the_reason(
     generator: Generator, order: Order, tmp_path: Path
 ) -> None:
     lost = replace(order, samples=str(tmp_path / "nowhere" / "trial.csv.gz"))
-    with pytest.raises(LoadError, match="FileNotFoundError"):
+    with pytest.raises(RunFileError, match=r"cannot write .*trial\.csv\.gz: No such file or directory"):
         measure(generator, lost)
 
 

@@ -187,7 +187,10 @@ def test_a_workload_that_is_not_there_ends_a_real_process_too() -> None:
             [*FREE_PORTS, *SMALL, "--insecure", "--host=no.such.host.invalid"],
             "cannot listen on host no.such.host.invalid: ",
         ),
-        ([*FREE_PORTS, *SMALL, "--insecure", "--host=192.0.2.1"], "cannot listen on host 192.0.2.1: Cannot assign"),
+        (
+            [*FREE_PORTS, *SMALL, "--insecure", "--host=192.0.2.1"],
+            "cannot listen on host 192.0.2.1: Cannot assign",
+        ),
         (["--workload=no/such/file.py:f"], "there is no file no/such/file.py\n  -> looked for /"),
         (["--workload=primes", "--arg=n=many"], "parameter 'n' takes a whole number from 10 to 1000000"),
         (["--workload=primes", "--arg=m=1"], "workload 'primes' has no parameter 'm'\n  -> it takes: n\n"),

@@ -339,7 +339,14 @@ def test_profiles_for_everybody_need_a_token(
 ) -> None:
     monkeypatch.setattr(serve, "_keep_stdout", lambda: 1)
     monkeypatch.delenv("GILSCOPE_TOKEN", raising=False)
-    command = ["serve", *FREE_PORTS, *SMALL, f"--host={host}", "--insecure", f"--profiles={tmp_path / 'kept'}"]
+    command = [
+        "serve",
+        *FREE_PORTS,
+        *SMALL,
+        f"--host={host}",
+        "--insecure",
+        f"--profiles={tmp_path / 'kept'}",
+    ]
     assert main(command) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

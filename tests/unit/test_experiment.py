@@ -38,6 +38,7 @@ from gilscope.model import (
     BackendName,
     Caution,
     Classification,
+    Evidence,
     Flame,
     FlameKind,
     Folded,
@@ -239,7 +240,9 @@ def set_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetStage:
         monkeypatch.setattr(experiment, "time", SimpleNamespace(monotonic=lambda: next(clock)))
         run = Run("0.1.0", "one-two", "2026-11-22T09:05:07+00:00", MACHINE, plan)
         setting = Setting(plan, "python3.14", None, folder)
-        conducted = Experiment(run, setting, Tools(classify, judge, draw), watcher=diary, begun=90.0)
+        conducted = Experiment(
+            Evidence(run), setting, Tools(classify, judge, draw), watcher=diary, begun=90.0
+        )
         return Stage(folder, diary, generator, conducted)
 
     return make

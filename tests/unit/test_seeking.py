@@ -227,7 +227,9 @@ def set_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetStage:
         run = Run("0.1.0", "one", "2026-11-22T09:05:07+00:00", MACHINE, plan)
         tools = Tools(classify, unused, lambda *_: "", fit=fit, rank=rank)
         setting = Setting(plan, "python3.14", None, folder)
-        return Stage(folder, diary, own, CapacitySearch(run, setting, tools, watcher=diary, begun=90.0))
+        return Stage(
+            folder, diary, own, CapacitySearch(Evidence(run), setting, tools, watcher=diary, begun=90.0)
+        )
 
     return make
 

@@ -197,7 +197,7 @@ def test_a_newer_schema_is_refused(folder: RunFolder) -> None:
     folder.write_run(replace(BARE, schema=SCHEMA + 1))
     with pytest.raises(RunFileError, match=f"has schema {SCHEMA + 1}; this gilscope reads up to") as caught:
         folder.read()
-    assert caught.value.remedy == "a newer gilscope"
+    assert caught.value.remedy == "a newer gilscope: pip install --upgrade gilscope"
 
 
 def test_fields_that_a_later_version_added_do_not_matter(folder: RunFolder) -> None:

@@ -6,37 +6,40 @@ are taken after the figures. For example:
 
   gilscope compare primes --arg n=20000
   gilscope compare my.py:work --arg n=20000 --quick
+
+One that was interrupted, in whatever way, is finished with: gilscope compare --resume RUN
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gilscope import __version__
-from gilscope.commands.planning import add_arguments, check, make_plan
-from gilscope.errors import INTERRUPTED
+from gilscope.commands.planning import add_arguments, check, make_plan, require_resume_alone
+from gilscope.errors import INTERRUPTED, DiskFullError
 from gilscope.model import (
-    Caution,
     Classification,
     Evidence,
     Plan,
     Run,
     Target,
+    Timing,
 )
 
 __all__ = ["add_arguments", "run"]
 
 if TYPE_CHECKING:
+    from gilscope.commands.resuming import Start
     from gilscope.compare.experiment import Experiment
     from gilscope.compare.store import RunFolder
     from gilscope.live.control import LivePage
@@ -44,75 +47,121 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print verdicts as they come, write the report."""
-    from gilscope.compare.store import RunFolder, default_folder  # noqa: PLC0415
+    return _begin(options) if options.resume is None else _resume(options)
+
+
+def _begin(options: argparse.Namespace) -> int:
+    from gilscope.commands.resuming import Start  # noqa: PLC0415
+    from gilscope.compare.holding import holding  # noqa: PLC0415
+    from gilscope.compare.machine import describe_machine  # noqa: PLC0415
+    from gilscope.compare.store import OWN_FOLDER, RunFolder, default_folder  # noqa: PLC0415
 
     begun = time.monotonic()
+    if options.out is not None:
+        RunFolder.require_new(options.out)
     checked = check(options)
     plan = make_plan(options, checked)
     now = datetime.now(UTC)
     names = dict.fromkeys(target.name_in_service for target in plan.targets)
     name = "-".join(names) if options.targets else "demo"
-    folder = RunFolder.create(options.out or default_folder(name, now))
-    try:
-        raising = frozenset(item.target.workload for item in checked if item.raises)
-        start = Start(name, now, begun, folder, tuple(c for item in checked for c in item.cautions), raising)
-        return _compare(options, plan, start)
-    finally:
-        folder.discard_if_empty()
+    known = Evidence(Run(__version__, name, now.isoformat(timespec="seconds"), describe_machine(), plan))
+    path = options.out or default_folder(name, now)
+    raising = frozenset(item.target.workload for item in checked if item.raises)
+    cautions = tuple(caution for item in checked for caution in item.cautions)
+    with holding(path, remedy=OWN_FOLDER):
+        folder = RunFolder.create(path)
+        try:
+            return _compare(options, Start(known, begun, folder, cautions, raising))
+        finally:
+            folder.discard_if_empty()
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What is known when the first trial begins, beside the plan.
+def _resume(options: argparse.Namespace) -> int:
+    from gilscope.commands.resuming import RUNNING, take_up  # noqa: PLC0415
+    from gilscope.compare.holding import holding  # noqa: PLC0415
+    from gilscope.compare.store import RunFolder  # noqa: PLC0415
 
-    ``begun`` is of ``time.monotonic``; ``raising`` names the workloads whose function raised when it was tried.
-    """
+    begun = time.monotonic()
+    require_resume_alone(options)
+    folder = RunFolder(options.resume)
+    if not folder.read_run().complete:
+        with holding(folder.path, remedy=RUNNING):
+            known = folder.read()
+            if not known.run.complete:
+                return _compare(options, take_up(folder, known, begun))
+    return _nothing_to_resume(options, folder)
 
-    name: str
-    at: datetime
-    begun: float
-    folder: RunFolder
-    cautions: tuple[Caution, ...]
-    raising: frozenset[str]
+
+def _nothing_to_resume(options: argparse.Namespace, folder: RunFolder) -> int:
+    """Say where the report of a complete run is; where that was not reached, write it."""
+    from gilscope.commands.drawing import render_report  # noqa: PLC0415
+    from gilscope.compare.store import summary  # noqa: PLC0415
+
+    if not folder.has_report:
+        folder.write_report(render_report(folder.read()))
+    if options.json:
+        print(json.dumps(summary(folder.read_run(), folder.path), indent=1))  # noqa: T201
+    told = f"nothing to resume: {folder.path} is complete\nreport: {folder.report}"
+    print(told, file=sys.stderr if options.json else sys.stdout)
+    return 0
 
 
-def _compare(options: argparse.Namespace, plan: Plan, start: Start) -> int:
+def _compare(options: argparse.Namespace, start: Start) -> int:
     from gilscope.commands.live import shown  # noqa: PLC0415
 
-    if options.live is None:
-        return _run_and_finish(options, plan, start, None)
-    with shown(plan, start.name, start.folder.path, options.live) as page:
-        code = _run_and_finish(options, plan, start, page)
-        page.ends(start.folder.report)
-    return code
+    run, folder = start.known.run, start.folder
+    try:
+        if options.live is None:
+            return _run_and_finish(options, start, None)
+        with shown(run.plan, run.name, folder.path, options.live) as page:
+            code = _run_and_finish(options, start, page)
+            page.ends(folder.report)
+            return code
+    except DiskFullError as problem:
+        if not folder.has_run:
+            raise
+        raise DiskFullError(
+            problem.message, remedy=f"make room there, then: {_resuming(folder)}"
+        ) from problem
 
 
-def _run_and_finish(options: argparse.Namespace, plan: Plan, start: Start, page: LivePage | None) -> int:
+def _resuming(folder: RunFolder) -> str:
+    return f"gilscope compare --resume {shlex.quote(str(folder.path))}"
+
+
+def _run_and_finish(options: argparse.Namespace, start: Start, page: LivePage | None) -> int:
     from gilscope.commands.drawing import draw_flame  # noqa: PLC0415
     from gilscope.commands.live import LiveWatcher  # noqa: PLC0415
     from gilscope.commands.progress import watching  # noqa: PLC0415
     from gilscope.compare.experiment import Experiment, Tools  # noqa: PLC0415
-    from gilscope.compare.machine import describe_machine  # noqa: PLC0415
     from gilscope.compare.plan import schedule  # noqa: PLC0415
+    from gilscope.compare.resuming import left  # noqa: PLC0415
+    from gilscope.compare.scratch import scratch  # noqa: PLC0415
     from gilscope.compare.seeking import CapacitySearch  # noqa: PLC0415
     from gilscope.compare.trial import Setting  # noqa: PLC0415
+    from gilscope.report.facts import how_far  # noqa: PLC0415
     from gilscope.verdict.break_even import of_sweep  # noqa: PLC0415
     from gilscope.verdict.capacity import fit_curve, judge_capacities  # noqa: PLC0415
     from gilscope.verdict.decision import judge  # noqa: PLC0415
 
+    run = start.known.run
+    plan = run.plan
     with ExitStack() as stack:
+        stack.enter_context(scratch())
         slots = [] if plan.slo else list(schedule(plan))
-        watcher = stack.enter_context(watching(plan, slots, verdicts_to_stderr=options.json))
+        open_slots = [] if plan.slo else list(left(plan, run.trials))
+        watcher = stack.enter_context(watching(plan, slots, verdicts_to_stderr=options.json, left=open_slots))
         if page is not None:
             watcher = LiveWatcher(watcher, page, plan, slots)
+            page.tell("note", {"text": f"resumed: {how_far(run)}" if run.resumed_at else ""})
         for caution in start.cautions:
             watcher.warns(caution)
         upstream_url = stack.enter_context(_upstream(plan))
         setting = Setting(
-            plan, sys.executable, upstream_url, start.folder, options.load_master, live=page is not None
+            plan, sys.executable, upstream_url, start.folder, plan.load_master, live=page is not None
         )
         experiment = (CapacitySearch if plan.slo else Experiment)(
-            Run(__version__, start.name, start.at.isoformat(timespec="seconds"), describe_machine(), plan),
+            start.known,
             setting,
             Tools(
                 partial(_classify, plan, start.raising),
@@ -125,6 +174,7 @@ def _run_and_finish(options: argparse.Namespace, plan: Plan, start: Start, page:
             watcher=watcher,
             begun=start.begun,
         )
+        start.folder.write_run(run)  # From here on it can be resumed.
         interrupted = _conduct(experiment)
     return _finish(options, experiment.evidence, start, interrupted=interrupted)
 
@@ -170,29 +220,40 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
     from gilscope.compare.store import summary  # noqa: PLC0415
     from gilscope.report.console import describe_sweep  # noqa: PLC0415
 
-    run = evidence.run
-    if not run.trials and not run.searched:
-        print("interrupted before the first trial ended: nothing was kept", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
-    report = start.folder.write_report(render_report(evidence))
+    run, folder = evidence.run, start.folder
+    count = len(run.trials) + len(run.searched)
+    if not count:
+        return _nothing_measured(run, folder)
+    report = folder.write_report(render_report(evidence))
     if options.json:
-        print(json.dumps(summary(run, start.folder.path), indent=1))  # noqa: T201
+        print(json.dumps(summary(run, folder.path), indent=1))  # noqa: T201
     if told := describe_sweep(run):
         print(f"{told}\n", file=sys.stderr if options.json else sys.stdout)
     if interrupted:
-        count = len(run.trials) + len(run.searched)
-        print(f"interrupted after {count} trials; they are kept", file=sys.stderr)  # noqa: T201
-    print(
-        _closing(run, report, time.monotonic() - start.begun), file=sys.stderr if options.json else sys.stdout
-    )
+        told = f"interrupted after {count} trials; they are kept\n  -> {_resuming(folder)}"
+        print(told, file=sys.stderr)  # noqa: T201
+    total_s = start.known.run.timing.total_s + time.monotonic() - start.begun
+    told = _closing(run.timing, total_s)
+    print(f"{told}\nreport: {report}", file=sys.stderr if options.json else sys.stdout)
     if interrupted:
         return INTERRUPTED
     return 0 if any(trial.valid for trial in (*run.trials, *run.searched)) else 1
 
 
-def _closing(run: Run, report: Path, total_s: float) -> str:
-    timing = replace(run.timing, total_s=total_s)
+def _nothing_measured(run: Run, folder: RunFolder) -> int:
+    """Take back a run that has just begun; one that was there before stays."""
+    told = "interrupted before the first trial ended: "
+    if run.resumed_at:
+        print(f"{told}the run is as it was\n  -> {_resuming(folder)}", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    folder.take_back_run()
+    print(f"{told}nothing was kept", file=sys.stderr)  # noqa: T201
+    return INTERRUPTED
+
+
+def _closing(timing: Timing, total_s: float) -> str:
+    share = replace(timing, total_s=total_s).useful_share
     return (
         f"{total_s:.0f} s in all: {timing.load_s:.0f} s under load, {timing.profiling_s:.0f} s profiling "
-        f"({timing.useful_share:.0%} of it together)\nreport: {report}"
+        f"({share:.0%} of it together)"
     )

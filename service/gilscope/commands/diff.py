@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 
 
@@ -24,11 +25,16 @@ def run(options: argparse.Namespace) -> int:
     from dataclasses import asdict  # noqa: PLC0415
 
     from gilscope.commands.drawing import render_changes  # noqa: PLC0415
+    from gilscope.compare.holding import holder  # noqa: PLC0415
     from gilscope.compare.store import RunFolder, write_text  # noqa: PLC0415
-    from gilscope.report.console import describe_changes  # noqa: PLC0415
+    from gilscope.report.console import describe_changes, describe_state  # noqa: PLC0415
     from gilscope.verdict.changes import changes, unlike  # noqa: PLC0415
 
+    writers = [holder(folder) for folder in (options.before, options.now)]
     before, now = RunFolder(options.before).read(), RunFolder(options.now).read()
+    for evidence, folder, writer in zip((before, now), (options.before, options.now), writers, strict=True):
+        if told := describe_state(evidence.run, str(folder), writer):
+            print(told, file=sys.stderr)  # noqa: T201
     found, other = changes(now, before), unlike(now.run, before.run)
     page = options.out or options.now / f"diff-{options.before.resolve().name}.html"
     write_text(page, render_changes(now, before, found, other))

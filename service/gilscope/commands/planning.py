@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gilscope.address import split_address
 from gilscope.commands.arguments import address, backends, number, pairs, service_url, slo, sweep, whole
 from gilscope.errors import UsageError
-from gilscope.model import Arrivals, BackendName, Load, LoadKind, Plan, Sweep
+from gilscope.model import Arrivals, BackendName, Load, LoadKind, Plan, Sweep, Target
 
 if TYPE_CHECKING:
     from gilscope.compare.preflight import Checked
@@ -113,6 +113,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the comparison on a page while it runs (default port: a free one)",
     )
     parser.add_argument("--json", action="store_true", help="print the verdicts as one JSON object")
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="finish a comparison that was interrupted: all else is in its folder; goes with --live and --json alone",
+    )
+
+
+BESIDE_RESUME = frozenset({"resume", "live", "json"})
+
+
+def require_resume_alone(options: argparse.Namespace) -> None:
+    """Check that nothing was given beside ``--resume`` that the run has already.
+
+    Raises:
+        UsageError: something was; the message names it.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    for name, default in vars(parser.parse_args([])).items():
+        if name not in BESIDE_RESUME and getattr(options, name) != default:
+            given = "TARGET" if name == "targets" else f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"--resume does not go with {given}: a run is finished as it was begun",
+                remedy=f"gilscope compare --resume {options.resume}",
+            )
 
 
 def _add_load_arguments(parser: argparse.ArgumentParser) -> None:
@@ -178,12 +204,16 @@ def check(options: argparse.Namespace) -> list[Checked]:
     """
     _check_load(options)
     if options.load_master:
-        options.load_master = _own_address(options.load_master)
+        options.load_master = own_address(options.load_master)
     return _check_targets(options)
 
 
-def _own_address(text: str) -> str:
-    """Return an address at which workers can be waited for, its name resolved: it is this machine's, and free."""
+def own_address(text: str) -> str:
+    """Return an address at which workers can be waited for, its name resolved: it is this machine's, and free.
+
+    Raises:
+        UsageError: it is not.
+    """
     host, port = split_address(text)
     try:
         own = socket.gethostbyname(host)  # Locust takes IPv4 alone.
@@ -267,12 +297,17 @@ def _check_sweep(options: argparse.Namespace, wanted: Sequence[BackendName]) -> 
 def make_plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
     """Write down what is to be done."""
     from gilscope.backends.table import available  # noqa: PLC0415
+    from gilscope.compare.sources import fingerprint  # noqa: PLC0415
+
+    def with_source(target: Target) -> Target:
+        known = "" if options.url else fingerprint(target.reference, options.app_dir)
+        return replace(target, source=known)
 
     preset = PRESETS["quick" if options.quick else "thorough" if options.targets else "demo"]
     if options.slo and not options.quick:
         preset = SEARCH
     return Plan(
-        targets=tuple(item.target for item in checked),
+        targets=tuple(with_source(item.target) for item in checked),
         backends=options.backends or (tuple(BackendName) if options.url else available()),
         load=Load(
             kind=LoadKind.CLOSED if options.rate is None else LoadKind.OPEN,
@@ -293,6 +328,7 @@ def make_plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         python=_shown(sys.executable),
         lens=not options.no_lens and options.url is None,
         url=options.url,
+        load_master=options.load_master,
         twins=not options.slo,
         paired=() if options.targets or options.url else DEMO_PAIRED,
         slo=str(options.slo) if options.slo else None,

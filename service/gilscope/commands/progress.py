@@ -77,13 +77,22 @@ class BarWatcher(PlainWatcher):
     """A bar with what runs now and how long is left; finished trials and verdicts scroll by above it."""
 
     def __init__(
-        self, plan: Plan, slots: Sequence[Slot], progress: Progress, *, verdicts_to: Console
+        self,
+        plan: Plan,
+        slots: Sequence[Slot],
+        progress: Progress,
+        *,
+        verdicts_to: Console,
+        left: Sequence[Slot] | None = None,
     ) -> None:
         super().__init__(slots, verdicts_to=verdicts_to)
         self._console = progress.console
         self._plan = plan
         self._progress = progress
-        self._task = progress.add_task("", total=sum(planned_seconds(plan, slot) for slot in slots) or None)
+        total_s = sum(planned_seconds(plan, slot) for slot in slots)
+        left_s = sum(planned_seconds(plan, slot) for slot in (slots if left is None else left))
+        self._task = progress.add_task("", total=total_s or None)
+        progress.advance(self._task, total_s - left_s)
 
     def enters(self, slot: Slot, phase: Phase) -> None:
         """Show what runs now."""
@@ -115,8 +124,13 @@ class TimeLeft(ProgressColumn):
 
 
 @contextmanager
-def watching(plan: Plan, slots: Sequence[Slot], *, verdicts_to_stderr: bool) -> Iterator[Watcher]:
-    """Watch a comparison; verdicts go to standard output unless that is kept for JSON."""
+def watching(
+    plan: Plan, slots: Sequence[Slot], *, verdicts_to_stderr: bool, left: Sequence[Slot] | None = None
+) -> Iterator[Watcher]:
+    """Watch a comparison; verdicts go to standard output unless that is kept for JSON.
+
+    Of a run that is resumed, only some of its ``slots`` are ``left``.
+    """
     if not sys.stderr.isatty():
         yield PlainWatcher(
             slots, verdicts_to=Console(stderr=verdicts_to_stderr, highlight=False, soft_wrap=True)
@@ -130,4 +144,4 @@ def watching(plan: Plan, slots: Sequence[Slot], *, verdicts_to_stderr: bool) -> 
         shared = (
             console if verdicts_to_stderr or sys.stdout.isatty() else Console(highlight=False, soft_wrap=True)
         )
-        yield BarWatcher(plan, slots, progress, verdicts_to=shared)
+        yield BarWatcher(plan, slots, progress, verdicts_to=shared, left=left)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 
@@ -19,12 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the verdicts and write ``report.html`` anew."""
     from gilscope.commands.drawing import render_report  # noqa: PLC0415
+    from gilscope.compare.holding import holder  # noqa: PLC0415
     from gilscope.compare.store import RunFolder, summary  # noqa: PLC0415
-    from gilscope.report.console import describe_sweep, describe_verdict  # noqa: PLC0415
+    from gilscope.report.console import describe_state, describe_sweep, describe_verdict  # noqa: PLC0415
 
     folder = RunFolder(options.run)
+    writer = holder(folder.path)  # Asked first: what ends meanwhile is read complete.
     evidence = folder.read()
     report = folder.write_report(render_report(evidence))
+    if told := describe_state(evidence.run, str(folder.path), writer):
+        print(told, file=sys.stderr)  # noqa: T201
     if options.json:
         print(json.dumps(summary(evidence.run, folder.path), indent=1))  # noqa: T201
         return 0

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from gilscope.compare.plan import backends_of
 from gilscope.compare.preflight import Checked
 from gilscope.errors import ServiceError, TargetError, UsageError
-from gilscope.model import BackendName, Target
+from gilscope.model import BackendName, Plan, Target
 
 ANSWER_S = 10.0
 _REMEDY = "start it there with: gilscope serve --host ADDRESS --port 8080"
@@ -95,6 +96,16 @@ def check_elsewhere(
         Checked(Target(target, target, dict(given), excluded))
         for target in (targets or list(found.workloads))
     ]
+
+
+def missing(found: Elsewhere, plan: Plan) -> Iterator[str]:
+    """Say what a service has no more of what a plan tries on it."""
+    for target in plan.targets:
+        if target.reference not in found.workloads:
+            yield f"the service at {plan.url} has no workload {target.reference!r}"
+        for backend in backends_of(plan, target):
+            if backend not in found.backends:
+                yield f"the service at {plan.url} does not run {backend}"
 
 
 def query_of(given: Mapping[str, str]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from gilscope.compare.figures import spoilt
-from gilscope.compare.plan import Slot, schedule
+from gilscope.compare.plan import Slot, backends_of
+from gilscope.compare.resuming import left, wants_another
 from gilscope.compare.store import FLAMES_FOLDER, file_name
 from gilscope.compare.trial import Outcome, Setting, TrialRunner
 from gilscope.compare.watching import Phase, Watcher
@@ -24,7 +24,6 @@ from gilscope.model import (
     Evidence,
     Flame,
     Folded,
-    Run,
     Samples,
     Scalability,
     Sweep,
@@ -60,18 +59,25 @@ class Tools:
 
 
 class Experiment:
-    """Runs a plan. :attr:`evidence` holds at any time what is known so far, and the folder holds the same."""
+    """Runs what is left of a plan. :attr:`evidence` holds at any time what is known so far, and the folder holds the same."""
 
-    def __init__(self, run: Run, setting: Setting, tools: Tools, *, watcher: Watcher, begun: float) -> None:
-        """``begun`` is when the user's command began, of ``time.monotonic``: the run's time counts from there."""
-        self.evidence = Evidence(run, {}, {})
+    def __init__(
+        self, evidence: Evidence, setting: Setting, tools: Tools, *, watcher: Watcher, begun: float
+    ) -> None:
+        """``evidence`` is what is there already: nothing but the run, unless that was interrupted.
+
+        ``begun`` is when the user's command began, of ``time.monotonic``: its time counts from there, and is added to
+        what the run took before.
+        """
+        self.evidence = evidence
+        self._before = evidence.run.timing
         self._setting = setting
         self._tools = tools
         self._watcher = watcher
         self._begun = begun
 
     def conduct(self) -> None:
-        """Run every trial, save each as it ends, and judge each workload when its last trial is over.
+        """Run every trial that is not there, save each as it ends, and judge each workload when its last one is over.
 
         Raises:
             RunFileError: something could not be saved.
@@ -87,15 +93,20 @@ class Experiment:
         self._save(complete=True)
 
     def _run_all(self, runner: TrialRunner) -> None:
-        slots = list(schedule(self._setting.plan))
-        previous = [None, *slots[:-1]]
-        for before, slot, following in zip(previous, slots, [*slots[1:], None], strict=True):
-            if before is None or before.target != slot.target:
-                self._classify(slot)
-            if self._try(slot, runner):
-                self._try(replace(slot, attempt=2), runner)
-            if following is None or following.target != slot.target:
-                self._conclude(slot.target)
+        slots = list(left(self._setting.plan, self.evidence.run.trials))
+        for target in self._setting.plan.targets:
+            own = [slot for slot in slots if slot.target == target]
+            if own:
+                self._classify(own[0])
+            for slot in own:
+                if wants_another(self._try(slot, runner)):
+                    self._try(replace(slot, attempt=2), runner)
+            if own or (backends_of(self._setting.plan, target) and self._unjudged(target)):
+                self._conclude(target)
+
+    def _unjudged(self, target: Target) -> bool:
+        """Whether a workload has no verdict yet."""
+        return target.workload not in {verdict.workload for verdict in self.evidence.run.verdicts}
 
     def _cross(self) -> None:
         """Find the break-evens of a sweep."""
@@ -104,16 +115,18 @@ class Experiment:
             found = self._tools.cross(run.plan.sweep, run.plan.targets, run.trials, self.evidence.samples)
             self.evidence = replace(self.evidence, run=replace(run, break_evens=found))
 
-    def _try(self, slot: Slot, runner: TrialRunner) -> bool:
-        """Run one trial and save it; return whether the generator or the machine spoilt it."""
+    def _try(self, slot: Slot, runner: TrialRunner) -> Trial:
+        """Run one trial and save it."""
         self._watcher.begins(slot)
         outcome = runner.run(slot)
         self._keep(slot, outcome, runner)
         self._watcher.ends(slot, outcome.trial)
-        return spoilt(outcome.trial)
+        return outcome.trial
 
     def _classify(self, slot: Slot) -> None:
         """Find out what a function does to the GIL before it is tried; where that fails, the trials do not."""
+        if self._known(slot.target) is not None:
+            return
         self._watcher.enters(slot, Phase.CLASSIFYING)
         try:
             found = self._tools.classify(slot.target)
@@ -125,50 +138,62 @@ class Experiment:
             return
         run = self.evidence.run
         targets = (
-            replace(target, classification=found) if target == slot.target else target
+            replace(target, classification=found) if target.workload == slot.target.workload else target
             for target in run.plan.targets
         )
         plan = replace(run.plan, targets=tuple(targets))
         self.evidence = replace(self.evidence, run=replace(run, plan=plan))
 
+    def _known(self, target: Target) -> Classification | None:
+        """Return what a target's function does to the GIL, as far as that is known."""
+        known = {known.workload: known.classification for known in self.evidence.run.plan.targets}
+        return known.get(target.workload)
+
     def _keep(self, slot: Slot, outcome: Outcome, runner: TrialRunner) -> None:
+        """Save a trial with its graphs, all at once: where the trial is there, its graphs are."""
         self._account(runner)
         run, trial = self.evidence.run, outcome.trial
+        stacks = {self._write_flame(slot, capture): capture.folded for capture in outcome.captures}
         samples = dict(self.evidence.samples)
         if trial.samples is not None and outcome.samples is not None:
             samples[trial.samples] = outcome.samples
-        self.evidence = replace(self.evidence, run=replace(run, trials=(*run.trials, trial)), samples=samples)
+        self.evidence = Evidence(
+            replace(run, trials=(*run.trials, trial), flames=(*run.flames, *stacks)),
+            samples,
+            {**self.evidence.stacks, **{flame.path: folded for flame, folded in stacks.items()}},
+        )
         self._save()
-        for capture in outcome.captures:
-            self._keep_flame(slot, capture)
+        for flame in stacks:
+            self._watcher.draws(flame)
 
     def _account(self, runner: TrialRunner) -> None:
         """Take down where the time went until now."""
-        watch = runner.stopwatch
-        timing = Timing(time.monotonic() - self._begun, watch.load_s, watch.profiling_s)
+        watch, before = runner.stopwatch, self._before
+        timing = Timing(
+            before.total_s + time.monotonic() - self._begun,
+            before.load_s + watch.load_s,
+            before.profiling_s + watch.profiling_s,
+        )
         self.evidence = replace(self.evidence, run=replace(self.evidence.run, timing=timing))
 
-    def _keep_flame(self, slot: Slot, capture: Capture) -> None:
+    def _write_flame(self, slot: Slot, capture: Capture) -> Flame:
         graph, workload = capture.graph, slot.target.workload
         path = f"{FLAMES_FOLDER}/{file_name(workload)}-{slot.backend}.{graph.kind}"
         flame = Flame.of(graph, workload, slot.backend, path)
         # An empty graph is not drawn, but kept: that nobody waited is a result.
         svg = self._tools.draw(flame, capture.folded) if graph.samples else None
         self._setting.folder.write_flame(flame, capture.folded, svg)
-        run = replace(self.evidence.run, flames=(*self.evidence.run.flames, flame))
-        stacks = {**self.evidence.stacks, flame.path: capture.folded}
-        self.evidence = replace(self.evidence, run=run, stacks=stacks)
-        self._save()
-        self._watcher.draws(flame)
+        return flame
 
     def _conclude(self, target: Target) -> None:
         run = self.evidence.run
         trials = [trial for trial in run.trials if trial.workload == target.workload]
         verdict = self._judge(target, trials)
-        self.evidence = replace(self.evidence, run=replace(run, verdicts=(*run.verdicts, verdict)))
+        found = {known.workload: known for known in (*run.verdicts, verdict)}
+        verdicts = tuple(found[one.workload] for one in run.plan.targets if one.workload in found)
+        self.evidence = replace(self.evidence, run=replace(run, verdicts=verdicts))
         self._save()
-        known = {known.workload: known.classification for known in run.plan.targets}
-        self._watcher.concludes(verdict, known[target.workload])
+        self._watcher.concludes(verdict, self._known(target))
 
     def _judge(self, target: Target, trials: Sequence[Trial]) -> Verdict:
         return self._tools.judge(target, trials, self.evidence.samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sysconfig
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,8 @@ def describe_machine() -> Machine:
         cpu=_cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_mb=psutil.virtual_memory().total // 1_000_000,
-        python=f"{platform.python_implementation()} {platform.python_version()}",
+        python=f"{platform.python_implementation()} {platform.python_version()}"
+        + (" free-threaded" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""),
         start_method=start_method(),
     )
 

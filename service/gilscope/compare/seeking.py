@@ -1,7 +1,13 @@
-"""A search for capacities: for each backend, the highest open-loop rate that keeps a latency objective."""
+"""A search for capacities: for each backend, the highest open-loop rate that keeps a latency objective.
+
+A search that was interrupted is gone on with: it takes the answers of the steps that were measured as they are, in
+their order, and so asks next for what it would have asked for. Where it asks for another rate than was measured then
+(another version of gilscope may search another way), that step and those after it are measured anew.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +16,9 @@ from gilscope.compare.capacity import FLOOR_RATE, MAX_RATE, Purpose, Search
 from gilscope.compare.experiment import Experiment
 from gilscope.compare.plan import Slot, backends_of
 from gilscope.compare.trial import TrialRunner
-from gilscope.model import Capacity, CapacityStep, Target, Trial, Verdict
+from gilscope.errors import RunFileError
+from gilscope.load.samples import read_samples
+from gilscope.model import BackendName, Capacity, CapacityStep, Samples, Target, Trial, Verdict
 from gilscope.objective import Slo, parse_slo
 from gilscope.quantiles import quantile
 
@@ -35,25 +43,31 @@ class CapacitySearch(Experiment):
     def _run_all(self, runner: TrialRunner) -> None:
         plan = self._setting.plan
         shuffle = random.Random(plan.seed).shuffle
-        position = 0
         for target in plan.targets:
             order = list(backends_of(plan, target))
             shuffle(order)
-            for number, backend in enumerate(order):
-                slot = Slot(target, backend, 0, position, last=False)
-                if number == 0:
-                    self._classify(slot)
-                position = self._seek(slot, runner)
-            self._conclude(target)
+            done = self._searched_on(target)
+            slots = [Slot(target, backend, 0, 0, last=False) for backend in order if backend not in done]
+            if slots:
+                self._classify(slots[0])
+            for slot in slots:
+                self._seek(slot, runner)
+            if slots or self._unjudged(target):
+                self._conclude(target)
+
+    def _searched_on(self, target: Target) -> set[BackendName]:
+        """Return the backends on which the search for a target's capacity is over."""
+        found = self.evidence.run.capacities
+        return {capacity.backend for capacity in found if capacity.workload == target.workload}
 
     def _judge(self, target: Target, trials: Sequence[Trial]) -> Verdict:  # noqa: ARG002  those of a search count otherwise
         assert self._tools.rank is not None
         return self._tools.rank(target, self.evidence.run.capacities)
 
-    def _seek(self, slot: Slot, runner: TrialRunner) -> int:
-        """Search on one backend; return the position of the next trial."""
+    def _seek(self, slot: Slot, runner: TrialRunner) -> None:
+        """Search on one backend."""
         slo = parse_slo(self._setting.plan.slo or "")
-        search, steps = Search(self._begin_rate(slot.target)), []
+        search, steps = Search(self._begin_rate(slot)), []
         while (asked := search.next_rate()) is not None:
             rate, purpose = asked
             step = self._step(slot, rate, purpose, slo, runner)
@@ -81,12 +95,12 @@ class CapacitySearch(Experiment):
         run = self.evidence.run
         self.evidence = replace(self.evidence, run=replace(run, capacities=(*run.capacities, capacity)))
         self._save()
-        return slot.position
 
-    def _begin_rate(self, target: Target) -> float:
-        """Begin at half of what one call after the other would make."""
-        known = {known.workload: known.classification for known in self.evidence.run.plan.targets}
-        found = known.get(target.workload)
+    def _begin_rate(self, slot: Slot) -> float:
+        """Begin where the search began before, or at half of what one call after the other would make."""
+        for trial in self._earlier(slot):
+            return trial.load.rate or BEGIN_RATE
+        found = self._known(slot.target)
         rate = 500 / found.call_ms if found is not None and found.call_ms > 0 else BEGIN_RATE
         return min(max(rate, FLOOR_RATE), BEGIN_AT_MOST)
 
@@ -95,14 +109,7 @@ class CapacitySearch(Experiment):
     ) -> CapacityStep:
         # Every step has a block number, and so arrivals, of its own: measuring again is measuring something new.
         slot = replace(slot, rate=rate)
-        self._watcher.begins(slot)
-        outcome = runner.run(slot)
-        trial, samples = outcome.trial, outcome.samples
-        self._account(runner)
-        run = self.evidence.run
-        self.evidence = replace(self.evidence, run=replace(run, searched=(*run.searched, trial)))
-        self._save()
-        self._watcher.ends(slot, trial)
+        trial, samples = self._recorded(slot) or self._measure(slot, runner)
         latencies_ms = sorted(samples.latencies_ms) if samples else []
         latency_ms = quantile(latencies_ms, slo.quantile) if latencies_ms else None
         return CapacityStep(
@@ -113,6 +120,39 @@ class CapacitySearch(Experiment):
             latency_ms,
             trial.in_flight,
         )
+
+    def _earlier(self, slot: Slot) -> list[Trial]:
+        """Return the steps of a slot's search that are there, in their order."""
+        searched = self.evidence.run.searched
+        return [
+            one for one in searched if (one.workload, one.backend) == (slot.target.workload, slot.backend)
+        ]
+
+    def _recorded(self, slot: Slot) -> tuple[Trial, Samples | None] | None:
+        """Return the step as it was measured before an interruption; None where it was not, or is of no use now."""
+        earlier = self._earlier(slot)[slot.block :]
+        if not earlier:
+            return None
+        trial = earlier[0]
+        with contextlib.suppress(RunFileError):
+            if trial.load.rate == slot.rate:
+                path = self._setting.folder.path
+                return trial, read_samples(path / trial.samples) if trial.samples else None
+        run = self.evidence.run
+        others = tuple(one for one in run.searched if one not in earlier)
+        self.evidence = replace(self.evidence, run=replace(run, searched=others))
+        return None
+
+    def _measure(self, slot: Slot, runner: TrialRunner) -> tuple[Trial, Samples | None]:
+        slot = replace(slot, position=len(self.evidence.run.searched))
+        self._watcher.begins(slot)
+        outcome = runner.run(slot)
+        self._account(runner)
+        run = self.evidence.run
+        self.evidence = replace(self.evidence, run=replace(run, searched=(*run.searched, outcome.trial)))
+        self._save()
+        self._watcher.ends(slot, outcome.trial)
+        return outcome.trial, outcome.samples
 
 
 def kept(trial: Trial, latency_ms: float | None, slo: Slo) -> bool | None:
@@ -135,4 +175,4 @@ def kept(trial: Trial, latency_ms: float | None, slo: Slo) -> bool | None:
 
 
 def _next(slot: Slot) -> Slot:
-    return replace(slot, block=slot.block + 1, position=slot.position + 1, rate=None)
+    return replace(slot, block=slot.block + 1, rate=None)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from typing import Any
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from gilscope.errors import RunFileError
+from gilscope.compare.holding import LOCK_FILE, held, holder
+from gilscope.errors import RunFileError, unwritten
 from gilscope.flame.folded import format_folded, parse
 from gilscope.flame.speedscope import to_speedscope
 from gilscope.load.samples import read_samples
@@ -65,6 +67,7 @@ def summary(run: Run, folder: Path) -> dict[str, Any]:
     """Return what ``--json`` prints of a run: its folder and what it concludes."""
     document = to_document(run)
     told = {"run": str(folder), "verdicts": document["verdicts"]}
+    told |= {} if run.complete else {"complete": False}
     told |= {"break_evens": document["break_evens"]} if run.plan.sweep else {}
     return told | ({"capacities": document["capacities"]} if run.plan.slo else {})
 
@@ -77,24 +80,40 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """Make the folder; it must not hold anything yet.
+        """Make the folder; it must not hold anything yet, but the lock of whoever makes it.
 
         Raises:
             RunFileError: it cannot be made or written, or it is not empty.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise RunFileError(
-                    f"{path} is not empty", remedy="another --out: a run gets a folder of its own"
-                )
+            _require_empty(path)
             (path / LATENCY_FOLDER).mkdir()
             (path / FLAMES_FOLDER).mkdir()
         except OSError as problem:
-            raise RunFileError(
-                f"cannot write to {path}: {problem.strerror}", remedy="--out DIR names another folder"
-            ) from problem
+            raise unwritten(f"to {path}", problem, "--out DIR names another folder") from problem
         return cls(path)
+
+    @classmethod
+    def require_new(cls, path: Path) -> None:
+        """Check that a run can have this folder for itself; make nothing.
+
+        Raises:
+            RunFileError: it is not empty, or another comparison is writing into it.
+        """
+        if (pid := holder(path)) is not None:
+            raise held(path, pid, OWN_FOLDER)
+        with contextlib.suppress(OSError):  # Making it will tell.
+            _require_empty(path)
+
+    def take_back_run(self) -> None:
+        """Remove ``run.json``: nothing was measured."""
+        (self.path / RUN_FILE).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what somebody who was killed had not finished writing."""
+        for unfinished in self.path.rglob("*.tmp"):
+            unfinished.unlink(missing_ok=True)
 
     def discard_if_empty(self) -> None:
         """Take the folder away again if nothing was measured."""
@@ -126,6 +145,19 @@ class RunFolder:
         """Where the report is, once it is written."""
         return self.path / REPORT_FILE
 
+    @property
+    def has_run(self) -> bool:
+        """Whether there is a run, complete or not."""
+        return (self.path / RUN_FILE).exists()
+
+    @property
+    def has_report(self) -> bool:
+        """Whether the report is there, and not older than the run."""
+        try:
+            return self.report.stat().st_mtime_ns >= (self.path / RUN_FILE).stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+
     def write_report(self, html: str) -> Path:
         """Write ``report.html`` and return its path."""
         path = self.path / REPORT_FILE
@@ -138,14 +170,19 @@ class RunFolder:
         Raises:
             RunFileError: there is no run, it is damaged, or it was written by a newer gilscope.
         """
-        run = self._read_run()
+        run = self.read_run()
         samples = {
             trial.samples: read_samples(self.path / trial.samples) for trial in run.trials if trial.samples
         }
         stacks = {flame.path: self._read_folded(flame) for flame in run.flames}
         return Evidence(run, samples, stacks)
 
-    def _read_run(self) -> Run:
+    def read_run(self) -> Run:
+        """Read ``run.json`` alone.
+
+        Raises:
+            RunFileError: there is no run, it is damaged, or it was written by a newer gilscope.
+        """
         path = self.path / RUN_FILE
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -153,7 +190,7 @@ class RunFolder:
             if schema > SCHEMA:
                 raise RunFileError(
                     f"{path} has schema {schema}; this gilscope reads up to {SCHEMA}",
-                    remedy="a newer gilscope",
+                    remedy="a newer gilscope: pip install --upgrade gilscope",
                 )
             return CONVERTER.structure(document, Run)
         except FileNotFoundError:
@@ -161,7 +198,7 @@ class RunFolder:
                 f"there is no run in {self.path}", remedy=f"name a folder that holds a {RUN_FILE}"
             ) from None
         except (OSError, ValueError, KeyError, TypeError, cattrs.BaseValidationError) as problem:
-            raise RunFileError(f"{path} is damaged: {problem}") from problem
+            raise RunFileError(f"{path} is damaged: {_damage(problem)}") from problem
 
     def _read_folded(self, flame: Flame) -> Folded:
         path = self.path / f"{flame.path}.folded"
@@ -169,6 +206,24 @@ class RunFolder:
             return parse(path.read_bytes().decode())  # Only "\n" ends a line; see the capture.
         except (OSError, ValueError) as problem:
             raise RunFileError(f"cannot read the stacks in {path}: {problem}") from problem
+
+
+OWN_FOLDER = "another --out: a run gets a folder of its own"
+
+
+def _require_empty(path: Path) -> None:
+    if any(entry.name != LOCK_FILE for entry in path.iterdir()):
+        raise RunFileError(f"{path} is not empty", remedy=OWN_FOLDER)
+
+
+def _damage(problem: Exception) -> str:
+    """Say what is wrong with a file, in a line."""
+    if isinstance(problem, KeyError):
+        return f"it has no {problem}"
+    if isinstance(problem, cattrs.BaseValidationError):
+        first, *others = cattrs.transform_error(problem, path="run")
+        return first + (f", and {len(others)} more" if others else "")
+    return str(problem)
 
 
 def default_folder(name: str, now: datetime) -> Path:
@@ -190,13 +245,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a file, whole or not at all.
 
     Raises:
-        RunFileError: it cannot be written.
+        RunFileError: it cannot be written; a :class:`DiskFullError` where there is no room. What was there is as it was.
     """
-    unfinished = path.with_name(path.name + ".tmp")
+    # Several may write the same report at once.
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         # A lone surrogate (of an argument, a file name) has no UTF-8; its escape is what JSON would write.
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
         unfinished.replace(path)
     except OSError as problem:
-        unfinished.unlink(missing_ok=True)
-        raise RunFileError(f"cannot write {path}: {problem.strerror}") from problem
+        raise unwritten(path, problem) from problem
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import cattrs
 
 from gilscope.child import STOP_GRACE_S, Child, module_command
-from gilscope.errors import LoadError
+from gilscope.errors import LoadError, unwritten
 from gilscope.load.orders import Measured, Order, Tally
 from gilscope.load.samples import read_samples
 
@@ -44,6 +44,7 @@ class Generator:
 
         Raises:
             LoadError: the generator died or got stuck; the next call starts a new one.
+            RunFileError: it could not write the samples.
         """
         try:
             child = self._ready_child()
@@ -51,7 +52,7 @@ class Generator:
             child.receive(order.warmup_s + SLACK_S)
             on_window()
             answer = child.receive(order.seconds + order.drain_s + SLACK_S)
-            yield Measured(read_samples(Path(order.samples)), cattrs.structure(answer, Tally))
+            yield _measured(order, answer)
             child.send({})
             child.receive(SLACK_S)
         except BaseException:
@@ -79,3 +80,10 @@ class Generator:
         child, self._child = self._child, None
         if child is not None:
             child.stop(grace_s)
+
+
+def _measured(order: Order, answer: dict[str, object]) -> Measured:
+    path = Path(order.samples)
+    if answer.get("event") == "unwritten":
+        raise unwritten(path, OSError(answer["errno"], answer["problem"]))
+    return Measured(read_samples(path), cattrs.structure(answer, Tally))

@@ -2,7 +2,7 @@
 
 ``python -m gilscope.load.generator`` reads a trial's order from standard input, starts the users, warms up,
 measures, writes the raw samples to the file that the order names, and keeps the load up until it is told to
-stop, so that profiles can be taken under the very same load. It ends when its input does. With ``--workers`` it is a
+stop, so that profiles can be taken under the very same load. It ends when its input does, within a window too. With ``--workers`` it is a
 Locust master, and its workers send the load.
 """
 
@@ -13,14 +13,15 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 import cattrs
 import gevent
 from gevent.fileobject import FileObjectPosix
+from gevent.queue import Queue
 from locust.env import Environment
 
 from gilscope.address import split_address
@@ -28,6 +29,9 @@ from gilscope.load.crew import Crew
 from gilscope.load.orders import Measured, Order
 from gilscope.load.samples import write_samples
 from gilscope.load.session import Part, Session
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
 
 
 class Load(Protocol):
@@ -72,19 +76,32 @@ def alone(order: Order) -> Load:
     return Session(environment, order, Part())
 
 
-def run(order: Order, load: Load, commands: IO[bytes]) -> None:
-    """Run one trial's load until the next line on ``commands``."""
-    try:
-        load.begin()
-        gevent.sleep(order.warmup_s)
-        tell({"event": "measuring"})
-        measured = load.measure()
-        write_samples(Path(order.samples), measured.samples)
-        tell({"event": "measured", **asdict(measured.tally)})
-        commands.readline()
-    finally:
-        load.end()
+def run(order: Order, load: Load, commands: Queue[bytes]) -> None:
+    """Run one trial's load until the next line of ``commands``. Where it fails, this process ends, and the load with it."""
+    load.begin()
+    gevent.sleep(order.warmup_s)
+    tell({"event": "measuring"})
+    measured = load.measure()
+    tell(_written(order, measured))
+    commands.get()
+    load.end()
     tell({"event": "stopped"})
+
+
+def _written(order: Order, measured: Measured) -> dict[str, Any]:
+    """Write the raw samples, and return what is to be told: what was measured, or why they could not be written."""
+    try:
+        write_samples(Path(order.samples), measured.samples)
+    except OSError as problem:
+        return {"event": "unwritten", "errno": problem.errno, "problem": problem.strerror or str(problem)}
+    return {"event": "measured", **asdict(measured.tally)}
+
+
+def listen(source: IO[bytes], commands: Queue[bytes], listener: greenlet) -> None:
+    """Pass lines on until there are no more, and then end ``listener`` in whatever it does: nobody waits for it."""
+    for line in source:
+        commands.put(line)
+    gevent.kill(listener)
 
 
 def tell(message: dict[str, Any]) -> None:
@@ -99,9 +116,11 @@ def main() -> int:
     parser.add_argument("--master", type=split_address, metavar="HOST:PORT", help="wait for them there")
     parser.add_argument("--assemble-s", type=float, default=60.0, help="for how long to wait for them")
     options = parser.parse_args()
-    commands = cast("IO[bytes]", FileObjectPosix(sys.stdin.fileno(), "rb"))
+    commands: Queue[bytes] = Queue()
+    source = cast("IO[bytes]", FileObjectPosix(sys.stdin.fileno(), "rb"))
+    gevent.spawn(listen, source, commands, gevent.getcurrent())
     make: Callable[[Order], Load] = alone
-    with ExitStack() as stack:
+    with suppress(gevent.GreenletExit), ExitStack() as stack:
         if options.workers:
             host, port = options.master or ("127.0.0.1", 0)
             crew = Crew(host, port, options.workers, spawn=options.master is None)
@@ -112,8 +131,8 @@ def main() -> int:
                 return Shared(crew, order)
 
         tell({"event": "ready"})
-        for line in commands:
-            order = cattrs.structure(json.loads(line), Order)
+        while True:
+            order = cattrs.structure(json.loads(commands.get()), Order)
             run(order, make(order), commands)
     return 0
 

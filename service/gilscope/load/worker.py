@@ -84,11 +84,12 @@ def main() -> int:
     parser.add_argument("--lifeline", action="store_true", help="end when standard input does")
     options = parser.parse_args()
     host, port = options.master
+    if options.lifeline:
+        # First of all: to connect to a master that is gone is tried for minutes.
+        gevent.spawn(_end_with_input)
     environment = Environment(user_classes=[])
     runner = environment.create_worker_runner(host, port)
     Attendant(environment, runner)
-    if options.lifeline:
-        gevent.spawn(_end_with_input)
     runner.greenlet.join()
     return 0
 

@@ -9,6 +9,7 @@ from textwrap import fill
 from gilscope.model import BackendName, Change, Classification, Interval, Run, Trial, Verdict
 from gilscope.report.cards import describe_noise
 from gilscope.report.classes import put_in_words
+from gilscope.report.facts import how_far
 from gilscope.report.formats import NO_BREAK, significant
 from gilscope.report.growth import describe_break_evens
 
@@ -85,6 +86,21 @@ def describe_sweep(run: Run) -> str:
     return "\n".join(("break-even:", *(told or ["  - too few sizes could be measured"]))).replace(
         NO_BREAK, " "
     )
+
+
+def describe_state(run: Run, folder: str, writer: int | None) -> str:
+    """Say that a run is partial, whether it still runs (in the process ``writer``) or can be finished; and its cautions.
+
+    Nothing for a run that is complete and was not resumed on another system. ``writer`` is 0 where its number is not known.
+    """
+    told = [f"! {caution.message}\n  -> {caution.remedy}" for caution in run.cautions]
+    if run.complete:
+        return "\n".join(told)
+    if writer is None:
+        way_on = f"it was interrupted\n  -> gilscope compare --resume {folder}"
+    else:
+        way_on = f"it still runs{f' (process {writer})' if writer else ''}"
+    return "\n".join((*told, f"! {run.name} is partial: {how_far(run)}; {way_on}"))
 
 
 def describe_changes(changes: Sequence[Change], unlike: Sequence[str]) -> str:

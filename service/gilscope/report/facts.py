@@ -15,6 +15,7 @@ from gilscope.model import (
     Latency,
     LensReading,
     ProbeLatency,
+    Run,
     StateSeconds,
     Target,
     ThreadRole,
@@ -23,6 +24,7 @@ from gilscope.model import (
 )
 from gilscope.quantiles import SOUND_P99, summarize_latency, summarize_probe
 from gilscope.report.charts import Rate
+from gilscope.report.formats import many
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,14 @@ def workloads(evidence: Evidence) -> tuple[str, ...]:
     run = evidence.run
     planned = [target.workload for target in run.plan.targets]
     return tuple(dict.fromkeys([*planned, *(trial.workload for trial in run.trials)]))
+
+
+def how_far(run: Run) -> str:
+    """Say how much of a partial run is there: ``5 of 33 trials are in``."""
+    if run.plan.slo is not None:
+        return f"{many(len(run.searched), 'trial')} of the search are in"
+    done = sum(trial.attempt == 1 for trial in run.trials)
+    return f"{done} of {many(planned_trials(Evidence(run)), 'trial')} are in"
 
 
 def planned_trials(evidence: Evidence) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,7 +15,7 @@ from gilscope.model import BackendName, Evidence, Run
 from gilscope.report import charts, formats
 from gilscope.report.capacity import CapacitySection, build_capacities
 from gilscope.report.cards import Card, Excluded, build_cards, untried
-from gilscope.report.facts import planned_trials, workloads
+from gilscope.report.facts import how_far, workloads
 from gilscope.report.growth import describe_break_evens, growth_chart
 from gilscope.report.method import Method, build_method, offered
 from gilscope.report.sections import Difference, Pair, Section, build_section
@@ -39,7 +39,7 @@ class Page:
     backends: tuple[BackendName, ...]
     summary: str
     untried: Excluded
-    partial: str
+    banners: tuple[str, ...]
     cards: tuple[Card, ...]
     sections: tuple[Section, ...]
     capacities: tuple[CapacitySection, ...]
@@ -159,7 +159,7 @@ def _page(
         backends=tuple(name for name in BackendName if name in run.plan.backends),
         summary=_summary(run, len(anchors)),
         untried=untried(run.plan),
-        partial="" if run.complete else _partial(evidence),
+        banners=tuple(_banners(run)),
         cards=build_cards(evidence, anchors),
         sections=tuple(
             build_section(evidence, name, anchor, graphs, differences.get(name, ()))
@@ -183,13 +183,12 @@ def _summary(run: Run, workload_count: int) -> str:
     )
 
 
-def _partial(evidence: Evidence) -> str:
-    if evidence.run.plan.slo is not None:
-        return (
-            f"This run is partial: {formats.many(len(evidence.run.searched), 'trial')} of the search are in."
+def _banners(run: Run) -> Iterator[str]:
+    """Yield what one must know before anything else: that the run is partial, and what changed before it was resumed."""
+    if not run.complete:
+        yield (
+            f"This run is partial: {how_far(run)}. Verdicts may still change; unless it still runs,"
+            " gilscope compare --resume finishes it."
         )
-    done = sum(trial.attempt == 1 for trial in evidence.run.trials)
-    planned = planned_trials(evidence)
-    return (
-        f"This run is partial: {done} of {formats.many(planned, 'trial')} are in. Verdicts may still change."
-    )
+    for caution in run.cautions:
+        yield f"{caution.message[:1].upper()}{caution.message[1:]}: {caution.remedy}."

@@ -85,13 +85,20 @@ def _sweep_option(plan: Plan) -> tuple[str, ...]:
 def _load_options(plan: Plan) -> tuple[str, ...]:
     load = plan.load
     duration = ("--duration", f"{load.seconds:.10g}", "--warm-up", f"{load.warmup_seconds:.10g}")
-    workers = ("--load-workers", str(load.workers)) if load.workers > 1 else ()
+    workers = _workers(plan)
     if plan.slo is not None:
         arrivals = ("--arrivals", load.arrivals) if load.arrivals is not Arrivals.POISSON else ()
         return ("--slo", plan.slo, *arrivals, *(("--curve",) if plan.curve else ()), *workers, *duration)
     if load.kind is LoadKind.CLOSED:
         return ("--users", str(load.users), *workers, *duration)
     return ("--rate", f"{load.rate:.10g}", "--arrivals", load.arrivals, *workers, *duration)
+
+
+def _workers(plan: Plan) -> tuple[str, ...]:
+    workers = str(plan.load.workers)
+    if plan.load_master is not None:
+        return ("--load-master", plan.load_master, "--expect-workers", workers)
+    return ("--load-workers", workers) if plan.load.workers > 1 else ()
 
 
 def _machine(run: Run) -> Named:
@@ -129,12 +136,20 @@ def _timing(run: Run) -> Named:
     timing = run.timing
     return (
         ("started", formats.moment(run.started_at)),
+        *_resumed(run),
         ("took", formats.seconds(timing.total_s)),
         ("load", _share(timing.load_s, timing.total_s)),
         ("profiling", _share(timing.profiling_s, timing.total_s)),
         ("together", f"{formats.percent(timing.useful_share)} of the wall time"),
         ("lens", _looks(run.trials)),
     )
+
+
+def _resumed(run: Run) -> Named:
+    if not run.resumed_at:
+        return ()
+    times = f"{formats.many(len(run.resumed_at), 'time')}, last {formats.moment(run.resumed_at[-1])}"
+    return (("resumed", times),)
 
 
 def _looks(trials: Sequence[Trial]) -> str:

@@ -1,0 +1,74 @@
+"""Taking up a comparison where it was interrupted: what is needed for that, and whether it is still here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from gilscope import __version__
+from gilscope.commands.planning import own_address
+from gilscope.compare.elsewhere import ask_service, missing
+from gilscope.compare.machine import describe_machine
+from gilscope.compare.resuming import differences, obstacles, resumed
+from gilscope.compare.sources import fingerprint
+from gilscope.compare.store import RunFolder
+from gilscope.errors import UsageError
+from gilscope.model import Caution, Evidence, Machine, Run
+from gilscope.report.facts import how_far
+from gilscope.report.method import command
+
+RUNNING = "wait until it ends, or stop it with Ctrl-C, and resume then"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is known when the first trial begins.
+
+    ``known`` is the run with all that was measured before; ``begun`` is of ``time.monotonic``; ``cautions`` are to be
+    told at once; ``raising`` names the workloads whose function raised when it was tried.
+    """
+
+    known: Evidence
+    begun: float
+    folder: RunFolder
+    cautions: tuple[Caution, ...] = ()
+    raising: frozenset[str] = frozenset()
+
+
+def take_up(folder: RunFolder, known: Evidence, begun: float) -> Start:
+    """Return what is known when a run is gone on with, and say so.
+
+    Raises:
+        UsageError: what would be measured now could not be compared with what was measured before.
+    """
+    run, machine = known.run, describe_machine()
+    _require_the_same(folder, run, machine)
+    if run.plan.load_master is not None:
+        own_address(run.plan.load_master)
+    folder.sweep()
+    cautions = tuple(differences(run, machine, __version__))
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    print(f"resuming {folder.path}: {how_far(run)}", file=sys.stderr)  # noqa: T201
+    return Start(replace(known, run=resumed(run, at, cautions)), begun, folder, cautions)
+
+
+def _require_the_same(folder: RunFolder, run: Run, machine: Machine) -> None:
+    reasons = "; ".join(_obstacles(run, machine))
+    if reasons:
+        path = shlex.quote(str(folder.path))
+        raise UsageError(
+            f"{folder.path} cannot be resumed, because new trials could not be compared with those that are there: "
+            f"{reasons}",
+            remedy=f"gilscope report {path} shows what was measured; to compare anew: {command(run.plan)}",
+        )
+
+
+def _obstacles(run: Run, machine: Machine) -> Iterator[str]:
+    plan = run.plan
+    sources = {target.workload: fingerprint(target.reference, plan.app_dir) for target in plan.targets}
+    yield from dict.fromkeys(obstacles(run, machine, sources))  # One function may be there at several sizes.
+    if plan.url is not None:
+        yield from missing(ask_service(plan.url), plan)

@@ -1,0 +1,68 @@
+"""Temporary files of a comparison and of all that it starts, in one folder that cannot be left behind for good."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from gilscope.compare.holding import lock
+from gilscope.errors import unwritten
+
+PREFIX = "gilscope-c-"
+"""Short: the sockets of process pools lie below, and their paths must not exceed some 100 characters."""
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Give this process and its children a folder for temporary files, which goes with the block.
+
+    Whatever a child that had to be killed leaves goes with it. Where this process is killed itself, its folder goes when
+    the next one begins: it has a lock on it (``flock``) for as long as it lives.
+
+    Raises:
+        RunFileError: the folder cannot be made.
+    """
+    place = Path(tempfile.gettempdir())
+    _sweep(place)
+    try:
+        path, descriptor = _locked_folder(place)
+    except OSError as problem:
+        raise unwritten(f"to {place}", problem) from problem
+    told, kept = os.environ.get("TMPDIR"), tempfile.tempdir
+    os.environ["TMPDIR"] = tempfile.tempdir = str(path)
+    try:
+        yield path
+    finally:
+        tempfile.tempdir = kept
+        del os.environ["TMPDIR"]
+        os.environ.update({} if told is None else {"TMPDIR": told})
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _locked_folder(place: Path) -> tuple[Path, int]:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        # Somebody may have found it before it was locked, and taken it away.
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY)
+            if lock(descriptor, fcntl.LOCK_EX) and path.exists():
+                return path, descriptor
+            os.close(descriptor)
+
+
+def _sweep(place: Path) -> None:
+    """Take away the folders of those who have ended without."""
+    for path in place.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # It is somebody else's, or somebody else was faster.
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(descriptor).st_uid == os.geteuid() and lock(descriptor, fcntl.LOCK_EX):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
