@@ -20,7 +20,7 @@ demo: $(VENV)/.installed ## install, compare the demo set under load, print the 
 	$(BIN)/gilscope compare
 
 test: lint ## install what tests need, lint, type-check, test everything
-	$(BIN)/pytest tests/unit tests/integration $(ALONE:%=--ignore=%) --numprocesses=3 --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest tests/integration tests/unit $(ALONE:%=--ignore=%) --numprocesses=3 --dist=loadfile --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
 	$(BIN)/pytest $(ALONE) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts

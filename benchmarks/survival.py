@@ -35,12 +35,15 @@ from gilscope.child import Child
 from gilscope.errors import LoadError
 from gilscope.quantiles import quantile
 
-WORK = "primes"
-N = 3_000
+LIGHT = "primes?n=3000"
+HEAVY = (("threads", "sha256?megabytes=8"), ("threads", "primes?n=20000"), ("processes", "primes?n=20000"))
+"""Overloaded: five times the capacity has to be less than what the event loop can refuse, some 2,000 a second. In threads
+``sha256`` releases the GIL, and ``primes`` keeps the loop waiting for it at each of its system calls."""
+
 WORKERS, BACKLOG, SENDERS = 2, 50, 4
 OVERLOAD = 5.0
 CAPACITY_S = 3.0
-OPTIONS = (f"--workload={WORK}", f"--arg=n={N}", f"--pool-size={WORKERS}", f"--backlog={BACKLOG}")
+OPTIONS = ("--workload=primes", "--workload=sha256", f"--pool-size={WORKERS}", f"--backlog={BACKLOG}")
 
 
 @dataclass
@@ -62,11 +65,17 @@ async def client(served: Served) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def ask(session: aiohttp.ClientSession, backend: str, seen: Seen) -> None:
+def path(backend: str, work: str) -> str:
+    """Return where the work is, of a workload and its query."""
+    workload, _, query = work.partition("?")
+    return f"/work/{workload}/{backend}?{query}"
+
+
+async def ask(session: aiohttp.ClientSession, place: str, seen: Seen) -> None:
     """Request the work once."""
     begun = time.monotonic()
     try:
-        async with session.get(f"/work/{WORK}/{backend}") as answer:
+        async with session.get(place) as answer:
             await answer.read()
             status = answer.status
     except aiohttp.ClientConnectorError:
@@ -80,18 +89,18 @@ async def ask(session: aiohttp.ClientSession, backend: str, seen: Seen) -> None:
         seen.answered_at_s.append(now)
 
 
-async def send(session: aiohttp.ClientSession, backend: str, seen: Seen, over: asyncio.Event) -> None:
+async def send(session: aiohttp.ClientSession, place: str, seen: Seen, over: asyncio.Event) -> None:
     """Request the work again and again, until it is over or the service takes nobody any more."""
     with suppress(aiohttp.ClientConnectorError):
         while not over.is_set():
-            await ask(session, backend, seen)
+            await ask(session, place, seen)
 
 
 @asynccontextmanager
-async def loaded(session: aiohttp.ClientSession, backend: str) -> AsyncIterator[Seen]:
+async def loaded(session: aiohttp.ClientSession, backend: str, work: str = LIGHT) -> AsyncIterator[Seen]:
     """Have some senders at work for the block."""
     seen, over = Seen(), asyncio.Event()
-    senders = [asyncio.create_task(send(session, backend, seen, over)) for _ in range(SENDERS)]
+    senders = [asyncio.create_task(send(session, path(backend, work), seen, over)) for _ in range(SENDERS)]
     try:
         yield seen
     finally:
@@ -130,9 +139,9 @@ async def kills(count: int) -> None:
     )
 
 
-async def capacity_of(served: Served, backend: str) -> float:
+async def capacity_of(served: Served, backend: str, work: str) -> float:
     """Return how many requests per second the service answers while some senders wait for each answer."""
-    async with client(served) as session, loaded(session, backend) as seen:
+    async with client(served) as session, loaded(session, backend, work) as seen:
         await asyncio.sleep(CAPACITY_S)
     return len(seen.answered_at_s) / CAPACITY_S
 
@@ -165,13 +174,13 @@ async def flood(url: str, rate: float, seconds: float) -> None:
     print(json.dumps({"sent": sent, "statuses": statuses, "in_service_ms": in_service_ms}))
 
 
-def overload(backend: str, seconds: float) -> None:
+def overload(backend: str, work: str, seconds: float) -> None:
     """Send five times as many requests as the service can answer, and ask for its health meanwhile."""
     with serving(*OPTIONS, f"--backends={backend}") as served:
         process, url = psutil.Process(served.process.pid), str(served.ready["url"])
-        capacity = asyncio.run(capacity_of(served, backend))
+        capacity = asyncio.run(capacity_of(served, backend, work))
         before_mb, health_s, memory_mb = process.memory_info().rss / 1e6, list[float](), list[float]()
-        order = ["--flood", f"{url}/work/{WORK}/{backend}", str(capacity * OVERLOAD), str(seconds)]
+        order = ["--flood", f"{url}{path(backend, work)}", str(capacity * OVERLOAD), str(seconds)]
         with Child([sys.executable, __file__, *order], failure=LoadError) as sender:
             end = time.monotonic() + seconds
             while time.monotonic() < end:
@@ -184,7 +193,7 @@ def overload(backend: str, seconds: float) -> None:
     statuses, times_ms = Counter(found["statuses"]), found["in_service_ms"]  # type: ignore[call-overload]
     bound_s = (BACKLOG + WORKERS) * seconds / statuses["200"]
     print(
-        f"{OVERLOAD:g} x capacity ({capacity:.0f}/s) on {backend}: {float(str(found['sent'])) / seconds:.0f}/s sent, "
+        f"{work}, {OVERLOAD:g} x capacity ({capacity:.0f}/s) on {backend}: {float(str(found['sent'])) / seconds:.0f}/s sent, "
         f"{statuses['200']:,} answered, {statuses['503']:,} refused, {statuses['0']} broken off; in the service, p99 of those "
         f"accepted {quantile(times_ms, 0.99) / 1e3:.2f} s (the backlog at the rate of answers: {bound_s:.2f} s); "  # type: ignore[arg-type]
         f"/healthz at most {max(health_s):.2f} s of {len(health_s)}; memory {before_mb:.0f} MB before, {max(memory_mb):.0f} MB"
@@ -221,8 +230,8 @@ def main() -> None:
         asyncio.run(flood(options.flood[0], float(options.flood[1]), float(options.flood[2])))
         return
     asyncio.run(kills(options.kills))
-    for backend in ("threads", "processes"):
-        overload(backend, options.seconds)
+    for backend, work in HEAVY:
+        overload(backend, work, options.seconds)
     for backend in ("threads", "processes"):
         asyncio.run(ends(backend, options.ends))
 
