@@ -7,8 +7,11 @@ WITH_UV := $(if $(UV),yes,no)
 # uv chooses a fitting Python by itself, unless one is named: make demo PYTHON=python3.14
 UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--python $(PYTHON))
 
-# What measures runs alone; everything else runs side by side, and counts for coverage.
-ALONE := $(addprefix tests/integration/test_,$(addsuffix .py,lens classify top_command serve_lens flame_shares generator compare_command loadtests dashboards))
+# What counts for coverage, what runs side by side, and what measures and so runs alone.
+integration = $(addprefix tests/integration/test_,$(addsuffix .py,$(1)))
+COVERED := tests/unit $(call integration,pages diff_command serve_command service backends)
+ALONE := $(call integration,lens classify top_command serve_lens flame_shares generator compare_command loadtests dashboards)
+BESIDE := $(filter-out $(COVERED) $(ALONE),$(wildcard tests/integration/test_*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench audit clean
@@ -20,7 +23,8 @@ demo: $(VENV)/.installed ## install, compare the demo set under load, print the 
 	$(BIN)/gilscope compare
 
 test: lint ## install what tests need, lint, type-check, test everything
-	$(BIN)/pytest tests/integration tests/unit $(ALONE:%=--ignore=%) --numprocesses=3 --dist=loadfile --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest $(COVERED) --numprocesses=auto --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest $(BESIDE) --numprocesses=4 $(PYTEST_ARGS)
 	$(BIN)/pytest $(ALONE) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts

@@ -161,7 +161,11 @@ def test_arguments_of_a_users_function_are_json_texts() -> None:
     assert given["content"]["application/json"]["schema"] == {"default": [1]}
 
 
-@pytest.mark.parametrize("default", [float("nan"), float("inf"), {1}, b"x", object()], ids=repr)
+@pytest.mark.parametrize(
+    "default",
+    [float("nan"), float("inf"), {1}, b"x", object()],
+    ids=["nan", "inf", "set", "bytes", "object"],
+)
 def test_a_default_that_is_no_json_is_left_out(default: object) -> None:
     def work(a: object = default) -> None: ...
 

@@ -164,26 +164,30 @@ class PoolBackend:
         if self._replacement is not None:
             self._replacement.cancel()
             await asyncio.gather(self._replacement, return_exceptions=True)
-        ended = await _in_a_daemon(lambda: self._executor.shutdown(cancel_futures=True), grace_s)
-        if not ended and self.pids:
+        ended = _in_a_daemon(lambda: self._executor.shutdown(cancel_futures=True))
+        if not await _within(grace_s, ended) and self.pids:
             for pid in self.pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            ended = await _in_a_daemon(lambda: self._executor.shutdown(cancel_futures=True), _KILLED_S)
-        return ended
+            await _within(_KILLED_S, ended)
+        return ended.is_set()
 
 
-async def _in_a_daemon(call: Callable[[], None], limit_s: float) -> bool:
-    """Call something that blocks in a thread that keeps nobody from ending; return whether it came back in time."""
+def _in_a_daemon(call: Callable[[], None]) -> asyncio.Event:
+    """Call something that blocks in a thread that keeps nobody from ending; return what is set when it comes back."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
     def run() -> None:
         call()
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=run, daemon=True).start()
+    return ended
+
+
+async def _within(limit_s: float, event: asyncio.Event) -> bool:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
-            await ended.wait()
-    return ended.is_set()
+            await event.wait()
+    return event.is_set()
