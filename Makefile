@@ -9,7 +9,7 @@ UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--py
 
 # What counts for coverage, what runs side by side, and what measures and so runs alone.
 integration = $(addprefix tests/integration/test_,$(addsuffix .py,$(1)))
-COVERED := tests/unit $(call integration,pages diff_command serve_command service backends)
+COVERED := tests/unit $(call integration,pages diff_command serve_command service backends load_options)
 ALONE := $(call integration,lens classify top_command serve_lens flame_shares generator compare_command loadtests dashboards)
 BESIDE := $(filter-out $(COVERED) $(ALONE),$(wildcard tests/integration/test_*.py))
 
