@@ -90,7 +90,7 @@ def interrupt_when(
 ) -> Ended:
     with started(cwd, *arguments) as (process, mark):
         moment(process)
-        assert len(survivors(mark)) > 1, "it is at work, with children of its own"
+        eventually(lambda: len(survivors(mark)) > 1, "it to be at work, with children of its own")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
         return Ended(process.returncode, out, err, cwd, mark)
