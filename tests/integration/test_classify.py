@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,13 @@ from gilscope.classify import classifying
 from gilscope.classify.classifying import classify
 from gilscope.commands.main import main
 from gilscope.errors import GilscopeError, ParameterError, TargetError
+from gilscope.lens.steal import stolen_seconds
 from gilscope.model import Classification, GilClass
 
 pytestmark = pytest.mark.integration
+
+ATTEMPTS, MOST_STOLEN = 4, 0.05
+"""How often a class is looked for where the hypervisor takes more than this share of the machine meanwhile."""
 
 TARGETS = Path(__file__).parent.parent / "targets"
 FUNCTIONS = TARGETS / "gil_functions.py"
@@ -113,8 +118,14 @@ def test_what_pandas_does_to_the_gil() -> None:
 @pytest.mark.parametrize(("workload", "expected"), BUILT_IN.items())
 def test_what_the_built_in_workloads_do_to_the_gil(workload: str, expected: GilClass) -> None:
     # Little Python in the mixture: coverage makes just that slow, in the measuring process as well.
-    found = classify(workload, {"n": "200"} if workload == "mixed" else {})
-    assert found.gil_class is expected, found
+    arguments = {"n": "200"} if workload == "mixed" else {}
+    for _ in range(ATTEMPTS):
+        begun_s, stolen_s = time.monotonic(), stolen_seconds()
+        found = classify(workload, arguments)
+        stolen = (stolen_seconds() - stolen_s) / (time.monotonic() - begun_s) / (os.cpu_count() or 1)
+        if stolen < MOST_STOLEN:  # Else nobody can tell, and the hypervisor is why.
+            break
+    assert found.gil_class is expected, (stolen, found)
     assert found.target == workload
     assert found.pickles
 

@@ -35,7 +35,7 @@ class Live(NamedTuple):
 def locust(url: str, port: int) -> Iterator[None]:
     command = [
         sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", url, "--headless", "--rate", "40",
-        "--workload", "primes", "--query", "n=2000", "--backend", "processes", "--metrics-port", str(port),
+        "--workload", "primes", "--query", "n=15000", "--backend", "processes", "--metrics-port", str(port),
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

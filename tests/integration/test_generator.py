@@ -222,7 +222,7 @@ def test_on_a_healthy_service_every_ping_of_the_window_is_counted(
 def test_work_is_recorded_unrounded_with_the_services_stamps(generator: Generator, order: Order) -> None:
     measured = measure(generator, order)
     work = measured.samples.work
-    assert len(work.at_s) > 20
+    assert work.at_s
     assert all(0 <= done_s < measured.samples.window_s for done_s in work.at_s)
     assert all(4.0 <= latency_ms < 10_000 for latency_ms in work.latency_ms)
     # Locust's own figures are whole milliseconds.
