@@ -94,6 +94,22 @@ class Interval(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python that is measured on. ``name`` is unlike every other's of a run: ``3.14.2``, or ``3.14.2t`` free-threaded.
+
+    ``path`` is the executable as it was asked for. ``gil_enabled`` says whether there is a GIL once the service's packages
+    are imported: an extension switches it on in a free-threaded build. ``start_method`` is how it starts processes.
+    """
+
+    name: str
+    path: str
+    version: str
+    free_threaded: bool
+    gil_enabled: bool
+    start_method: str
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """The load of a trial. ``users`` counts closed-loop users, ``rate`` open-loop arrivals per second.
 
@@ -139,7 +155,8 @@ class Target:
     """A workload with its arguments, and the backends that cannot run it, each with the reason.
 
     One size of a sweep has ``given`` of its own, as it was typed, and is called after it: ``primes, n=1000``;
-    ``served_as`` is what the service calls it. ``source`` is the SHA-256 of the file that the user's function is in, when
+    ``served_as`` is what the service calls it. On one of several Pythons it is called after that, ``primes, Python 3.14.2``,
+    and ``python`` is that :attr:`Interpreter.name`. ``source`` is the SHA-256 of the file that the user's function is in, when
     the run began; empty where there is none or where it was not found.
     """
 
@@ -151,6 +168,7 @@ class Target:
     given: Mapping[str, str] = field(default_factory=dict)
     served_as: str = ""
     source: str = ""
+    python: str = ""
 
     @property
     def name_in_service(self) -> str:
@@ -179,6 +197,7 @@ class Plan:
     function at several sizes. With an ``slo`` (such as ``p99=200ms``) the rates that keep it are searched for, and with
     ``curve`` throughput and latency are measured at further ones. ``url`` is that of a service that runs already, and was
     measured as it is. ``load_master`` (``HOST:PORT``) is where Locust workers of other machines found the load's master.
+    ``pythons`` are those that were asked for; without one, services run on ``python``.
     """
 
     targets: tuple[Target, ...]
@@ -200,6 +219,7 @@ class Plan:
     curve: bool = False
     url: str | None = None
     load_master: str | None = None
+    pythons: tuple[Interpreter, ...] = ()
 
     def pairs(self, workload: str) -> bool:
         """Whether one backend of each block of a workload is tried twice."""
@@ -367,7 +387,8 @@ class Trial:
     of the ``offered`` requests that were due in the window ``dropped`` were not sent, because too many were in flight,
     and ``unanswered`` were given up. ``in_flight`` is the mean number of requests under way. ``attempt`` is 2 where the
     first one was spoilt by the generator or the machine; ``twin`` marks the second of two trials of one backend in a
-    block (an A/A pair). ``histograms`` are latencies in HdrHistogram's own text, in nanoseconds.
+    block (an A/A pair). ``histograms`` are latencies in HdrHistogram's own text, in nanoseconds. ``gil_enabled`` says
+    whether the service had a GIL, None where it was not asked.
     """
 
     workload: str
@@ -401,6 +422,7 @@ class Trial:
     attempt: int = 1
     twin: bool = False
     histograms: Mapping[str, str] = field(default_factory=dict)
+    gil_enabled: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -591,6 +613,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class PythonChange:
+    """One workload on one backend on two Pythons: each ratio is the figure on ``python`` over that on ``before``."""
+
+    workload: str
+    backend: BackendName
+    python: str
+    before: str
+    throughput: Interval
+    p99: Interval
+    probe_p99: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """The machine that a run was made on. ``memory_mb`` is the machine's total."""
 
@@ -636,6 +671,7 @@ class Run:
     break_evens: tuple[BreakEven, ...] = ()
     capacities: tuple[Capacity, ...] = ()
     searched: tuple[Trial, ...] = ()
+    python_changes: tuple[PythonChange, ...] = ()
     timing: Timing = Timing()
     complete: bool = False
     schema: int = SCHEMA

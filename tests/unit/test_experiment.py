@@ -46,6 +46,7 @@ from gilscope.model import (
     GilClass,
     GilWaitShare,
     Graph,
+    Interpreter,
     Plan,
     ProbeSamples,
     Run,
@@ -479,6 +480,8 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
         service: Exception | None = None,
         death: Exception | None = None,
         lens_fails_at: str | None = None,
+        *,
+        gil_enabled: bool = True,
     ) -> Trying:
         events: list[str] = []
         lens = cast("Lens", FakeLens(events, lens_fails_at)) if plan.lens else None
@@ -502,6 +505,7 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
                     url="http://there",
                     metrics_url="http://there/metrics",
                     python="3.14.0",
+                    gil_enabled=gil_enabled,
                     child=SimpleNamespace(require_alive=require_alive),
                 )
             finally:
@@ -535,7 +539,8 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
         monkeypatch.setattr(metering, "cpu_seconds", lambda pid: next(cpu) if pid == 4711 else 0.0)
         monkeypatch.setattr(metering, "memory_mb", lambda pid: 64.0 if pid == 4711 else 0.0)
         monkeypatch.setattr(metering, "stolen_seconds", lambda: next(stolen))
-        setting = Setting(plan, "python3.14", None, RunFolder(tmp_path))
+        executables = {one.name: f"/cache/{one.name}/python" for one in plan.pythons}
+        setting = Setting(plan, "python3.14", None, RunFolder(tmp_path), executables=executables)
         runner = TrialRunner(setting, cast("Generator", load), lens, Phases(events))
         return Trying(runner, events, load, options)
 
@@ -585,6 +590,22 @@ def test_a_trial_goes_on_without_the_lens_and_says_so(trying: Try, fails_at: str
     assert found.anatomy_ms is not None
     assert found.anatomy_ms.gil_wait is None
     assert found.warnings[-1] == Caution("no-lens", "GIL wait was not measured: no right to watch", "sudo")
+
+
+FREE = Interpreter(
+    "3.14.0t", "/free/python", "3.14.0", free_threaded=True, gil_enabled=False, start_method="forkserver"
+)
+ON_FREE = replace(PLAN, pythons=(FREE,), targets=(replace(PLAN.targets[0], python="3.14.0t"),))
+
+
+@pytest.mark.parametrize("gil_enabled", [False, True])
+def test_a_free_threaded_service_is_told_when_its_gil_is_on(trying: Try, *, gil_enabled: bool) -> None:
+    tried = trying(ON_FREE, gil_enabled=gil_enabled)
+    found = tried.runner.run(Slot(ON_FREE.targets[0], THREADS, 1, 2, last=False)).trial
+    assert [options.python for options in tried.options] == ["/cache/3.14.0t/python"]
+    assert (found.valid, found.gil_enabled) == (True, gil_enabled)
+    assert ("gil-enabled-again" in [caution.code for caution in found.warnings]) is gil_enabled
+    assert (found.gil_wait_share is not None) is gil_enabled
 
 
 def test_nobody_watches_where_no_lens_was_wanted(trying: Try) -> None:

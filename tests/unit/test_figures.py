@@ -7,7 +7,7 @@ from factories import LOAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gilscope.compare.figures import FEW_REQUESTS, anatomy_of, failed_trial, trial_of
+from gilscope.compare.figures import FEW_REQUESTS, RanOn, anatomy_of, failed_trial, trial_of
 from gilscope.compare.metering import Usage
 from gilscope.compare.plan import Slot
 from gilscope.lens.ledger import NOTHING, Span
@@ -63,10 +63,17 @@ def measured(requests: int = 100, errors: int = 0, due: int = 50, answered: int 
 
 
 def trial_from(
-    given: Measured, steal_share: float = 0.0, window: Window | None = None, plan: Plan = PLAN
+    given: Measured,
+    steal_share: float = 0.0,
+    window: Window | None = None,
+    plan: Plan = PLAN,
+    *,
+    gil: bool | None = True,
 ) -> Trial:
     usage = Usage(1.5, 64.0, steal_share)
-    return trial_of(SLOT, plan, given, usage, window, python="3.14.0", samples="latency/primes.csv.gz")
+    return trial_of(
+        SLOT, plan, given, usage, window, ran_on=RanOn("3.14.0", gil), samples="latency/primes.csv.gz"
+    )
 
 
 def codes(trial: Trial) -> list[str]:
@@ -137,12 +144,16 @@ def test_what_the_lens_did_not_see_inside_stays_unexplained() -> None:
     assert (anatomy.gil_wait, anatomy.runqueue, anatomy.blocked, anatomy.unexplained) == (0.0, 0.0, 0.0, 2.0)
 
 
+ROLES = {
+    ThreadRole.LOOP: Span(StateSeconds(0.5, 0.0, 1.5, 0.0), NOTHING),
+    ThreadRole.WORKER: Span(StateSeconds(1.0, 0.0, 1.0, 6.0), NOTHING),
+}
+
+
 def test_the_shares_of_gil_wait_are_of_each_roles_wall_time() -> None:
-    loop, workers = StateSeconds(0.5, 0.0, 1.5, 0.0), StateSeconds(1.0, 0.0, 1.0, 6.0)
-    roles = {ThreadRole.LOOP: Span(loop, NOTHING), ThreadRole.WORKER: Span(workers, NOTHING)}
-    trial = trial_from(measured(), window=Window(2.0, 400, 0.02, roles))
+    trial = trial_from(measured(), window=Window(2.0, 400, 0.02, ROLES))
     assert trial.gil_wait_share == GilWaitShare(loop=0.75, worker=0.125)
-    alone = trial_from(measured(), window=Window(2.0, 400, 0.02, {ThreadRole.LOOP: roles[ThreadRole.LOOP]}))
+    alone = trial_from(measured(), window=Window(2.0, 400, 0.02, {ThreadRole.LOOP: ROLES[ThreadRole.LOOP]}))
     assert alone.gil_wait_share == GilWaitShare(loop=0.75, worker=None)
     assert trial_from(measured(), window=Window(2.0, 400, 0.02, {})).gil_wait_share is None
 
@@ -243,3 +254,20 @@ def test_cpu_time_that_the_hypervisor_took_spoils_a_trial() -> None:
     ]
     assert (found.steal_share, found.valid) == (0.12, False)
     assert trial_from(measured(), 0.12, plan=replace(PLAN, lenient=True)).valid
+
+
+@pytest.mark.parametrize("gil", [True, None])
+def test_with_a_gil_what_the_lens_saw_splits_the_request(*, gil: bool | None) -> None:
+    trial = trial_from(measured(), window=Window(2.0, 400, 0.02, ROLES), gil=gil)
+    assert trial.gil_wait_share is not None
+    assert trial.anatomy_ms is not None
+    assert trial.anatomy_ms.gil_wait is not None
+
+
+def test_without_a_gil_nobody_waits_for_it_and_the_rest_is_off_cpu() -> None:
+    trial = trial_from(measured(), window=Window(2.0, 400, 0.02, ROLES), gil=False)
+    assert trial.gil_enabled is False
+    assert trial.gil_wait_share is None
+    assert trial.anatomy_ms is not None
+    assert trial.anatomy_ms.gil_wait is None
+    assert trial.lens is not None  # What its threads did is still known.

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from factories import LOAD
 
-from gilscope.compare.plan import TRIAL_OVERHEAD_S, Slot, backends_of, planned_seconds, schedule
+from gilscope.compare.plan import TRIAL_OVERHEAD_S, Slot, backends_of, planned_seconds, schedule, together
 from gilscope.model import BackendName, Plan, Target
 
 ALL = tuple(BackendName)
@@ -85,3 +85,31 @@ def test_profiles_take_time_in_the_last_block_alone() -> None:
     measured = LOAD.warmup_seconds + LOAD.seconds + TRIAL_OVERHEAD_S
     for slot in schedule(PLAN):
         assert planned_seconds(PLAN, slot) == measured + (3.0 if slot.last else 0.0)
+
+
+ON_TWO = replace(
+    PLAN,
+    targets=tuple(
+        Target(f"{name}, Python {python}", name, served_as=name, python=python)
+        for name in ("one", "two")
+        for python in ("3.11.7", "3.14.2")
+    ),
+    twins=True,
+)
+
+
+def test_one_function_on_all_its_pythons_is_tried_in_the_same_blocks() -> None:
+    functions = [[target.name_in_service for target in targets] for targets in together(ON_TWO)]
+    assert functions == [["one", "one"], ["two", "two"]]
+    mixed = groupby(schedule(ON_TWO), key=lambda slot: (slot.target.name_in_service, slot.block))
+    blocks = [(key, list(slots)) for key, slots in mixed]
+    assert [key for key, _ in blocks] == [(name, block) for name in ("one", "two") for block in range(6)]
+    for _, slots in blocks:
+        tried = [(slot.target.python, slot.backend, slot.twin) for slot in slots]
+        assert len(set(tried)) == len(tried) == 2 * (len(ALL) + 1)
+    orders = {tuple(slot.target.python for slot in slots) for _, slots in blocks}
+    assert len(orders) > 8
+
+
+def test_other_targets_stay_apart() -> None:
+    assert [len(targets) for targets in together(PLAN)] == [1, 1]

@@ -25,7 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gilscope import __version__
-from gilscope.commands.planning import add_arguments, check, make_plan, require_resume_alone
+from gilscope.commands.planning import add_arguments, check, environments_of, make_plan, require_resume_alone
 from gilscope.errors import INTERRUPTED, DiskFullError
 from gilscope.model import (
     Classification,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gilscope.commands.resuming import Start
     from gilscope.compare.experiment import Experiment
     from gilscope.compare.store import RunFolder
+    from gilscope.compare.trial import Setting
     from gilscope.live.control import LivePage
 
 
@@ -59,19 +60,24 @@ def _begin(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     if options.out is not None:
         RunFolder.require_new(options.out)
-    checked = check(options)
-    plan = make_plan(options, checked)
+    environments = environments_of(options)
+    checked = check(options, environments)
+    plan = make_plan(options, checked, environments)
     now = datetime.now(UTC)
     names = dict.fromkeys(target.name_in_service for target in plan.targets)
     name = "-".join(names) if options.targets else "demo"
     known = Evidence(Run(__version__, name, now.isoformat(timespec="seconds"), describe_machine(), plan))
     path = options.out or default_folder(name, now)
     raising = frozenset(item.target.workload for item in checked if item.raises)
-    cautions = tuple(caution for item in checked for caution in item.cautions)
+    executables = {one.interpreter.name: one.executable for one in environments}
+    cautions = (
+        *(caution for one in environments for caution in one.cautions),
+        *(caution for item in checked for caution in item.cautions),
+    )
     with holding(path, remedy=OWN_FOLDER):
         folder = RunFolder.create(path)
         try:
-            return _compare(options, Start(known, begun, folder, cautions, raising))
+            return _compare(options, Start(known, begun, folder, cautions, raising, executables))
         finally:
             folder.discard_if_empty()
 
@@ -143,6 +149,7 @@ def _run_and_finish(options: argparse.Namespace, start: Start, page: LivePage | 
     from gilscope.verdict.break_even import of_sweep  # noqa: PLC0415
     from gilscope.verdict.capacity import fit_curve, judge_capacities  # noqa: PLC0415
     from gilscope.verdict.decision import judge  # noqa: PLC0415
+    from gilscope.verdict.pythons import across_pythons  # noqa: PLC0415
 
     run = start.known.run
     plan = run.plan
@@ -158,18 +165,25 @@ def _run_and_finish(options: argparse.Namespace, start: Start, page: LivePage | 
             watcher.warns(caution)
         upstream_url = stack.enter_context(_upstream(plan))
         setting = Setting(
-            plan, sys.executable, upstream_url, start.folder, plan.load_master, live=page is not None
+            plan,
+            sys.executable,
+            upstream_url,
+            start.folder,
+            plan.load_master,
+            live=page is not None,
+            executables=start.executables,
         )
         experiment = (CapacitySearch if plan.slo else Experiment)(
             start.known,
             setting,
             Tools(
-                partial(_classify, plan, start.raising),
+                partial(_classify, setting, start.raising),
                 partial(judge, seed=plan.seed),
                 partial(draw_flame, plan),
                 partial(of_sweep, seed=plan.seed),
                 fit_curve,
                 judge_capacities,
+                partial(across_pythons, seed=plan.seed),
             ),
             watcher=watcher,
             begun=start.begun,
@@ -196,12 +210,14 @@ def _upstream(plan: Plan) -> Iterator[str | None]:
         yield None
 
 
-def _classify(plan: Plan, raising: frozenset[str], target: Target) -> Classification | None:
+def _classify(setting: Setting, raising: frozenset[str], target: Target) -> Classification | None:
     from gilscope.classify.classifying import classify  # noqa: PLC0415
 
+    plan = setting.plan
     if target.workload in raising or plan.url is not None:
         return None
-    found = classify(target.reference, {**plan.given, **target.given}, plan.app_dir)
+    python = setting.python_of(target)
+    found = classify(target.reference, {**plan.given, **target.given}, plan.app_dir, python=python)
     return replace(found, target=target.workload)
 
 
@@ -218,7 +234,7 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
     """Write the report on what was measured and say where it is."""
     from gilscope.commands.drawing import render_report  # noqa: PLC0415
     from gilscope.compare.store import summary  # noqa: PLC0415
-    from gilscope.report.console import describe_sweep  # noqa: PLC0415
+    from gilscope.report.console import describe_pythons, describe_sweep  # noqa: PLC0415
 
     run, folder = evidence.run, start.folder
     count = len(run.trials) + len(run.searched)
@@ -227,7 +243,7 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
     report = folder.write_report(render_report(evidence))
     if options.json:
         print(json.dumps(summary(run, folder.path), indent=1))  # noqa: T201
-    if told := describe_sweep(run):
+    for told in filter(None, (describe_sweep(run), describe_pythons(run))):
         print(f"{told}\n", file=sys.stderr if options.json else sys.stdout)
     if interrupted:
         told = f"interrupted after {count} trials; they are kept\n  -> {_resuming(folder)}"

@@ -18,6 +18,7 @@ from gilscope.model import Arrivals, BackendName, Load, LoadKind, Plan, Sweep, T
 
 if TYPE_CHECKING:
     from gilscope.compare.preflight import Checked
+    from gilscope.environments import Environment
 
 PROBE_RATE = 50.0
 USERS = 8
@@ -89,6 +90,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="workers of each pool (default: as many as cores for processes and interpreters, "
         "ThreadPoolExecutor's default for threads)",
+    )
+    parser.add_argument(
+        "--python",
+        nargs="+",
+        action="extend",
+        metavar="PATH",
+        help="run the services on these Pythons (3.11 and later) and compare them; each gets a cached environment with "
+        "what the service needs",
     )
     parser.add_argument("--no-profiles", action="store_true", help="take no flame graphs")
     parser.add_argument("--no-lens", action="store_true", help="do not measure GIL wait")
@@ -196,8 +205,26 @@ def _add_load_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check(options: argparse.Namespace) -> list[Checked]:
-    """Check options against each other, and every target by itself.
+def environments_of(options: argparse.Namespace) -> tuple[Environment, ...]:
+    """Return the Pythons that were asked for.
+
+    Raises:
+        UsageError: they do not go with the other options, or one of them is none that a service can run on.
+        GilscopeError: what the service needs cannot be installed for one of them.
+    """
+    if not options.python:
+        return ()
+    from gilscope.environments import prepare  # noqa: PLC0415
+
+    if options.url:
+        raise UsageError("--url measures a service as it is, on its own Python", remedy="leave out --python")
+    if options.sweep and len(options.python) > 1:
+        raise UsageError("--sweep goes with one Python", remedy="one sweep for each --python")
+    return prepare(options.python, lambda told: print(told, file=sys.stderr))  # noqa: T201
+
+
+def check(options: argparse.Namespace, environments: Sequence[Environment] = ()) -> list[Checked]:
+    """Check options against each other, and every target by itself, on each of the Pythons that were asked for.
 
     Raises:
         UsageError: they do not go together, or a target cannot be compared.
@@ -205,7 +232,29 @@ def check(options: argparse.Namespace) -> list[Checked]:
     _check_load(options)
     if options.load_master:
         options.load_master = own_address(options.load_master)
-    return _check_targets(options)
+    if not environments:
+        return _check_targets(options)
+    found = [(one.interpreter.name, _check_targets(options, one)) for one in environments]
+    several = len(environments) > 1
+    # One function on all its Pythons, then the next.
+    return [
+        _on_python(checked, name, several=several)
+        for same in zip(*(checks for _, checks in found), strict=True)
+        for (name, _), checked in zip(found, same, strict=True)
+    ]
+
+
+def _on_python(checked: Checked, python: str, *, several: bool) -> Checked:
+    """Say which Python a target runs on, where there are several in its name."""
+    target = checked.target
+    if not several:
+        return replace(checked, target=replace(target, python=python))
+    name = f"{target.workload}, Python {python}"
+    own = replace(target, workload=name, served_as=target.workload, python=python)
+    told = tuple(
+        replace(caution, message=f"on Python {python}: {caution.message}") for caution in checked.cautions
+    )
+    return replace(checked, target=own, cautions=told)
 
 
 def own_address(text: str) -> str:
@@ -250,9 +299,8 @@ def _check_load(options: argparse.Namespace) -> None:
         )
 
 
-def _check_targets(options: argparse.Namespace) -> list[Checked]:
-    from gilscope.backends.table import BACKENDS  # noqa: PLC0415
-    from gilscope.compare.preflight import check_targets  # noqa: PLC0415
+def _check_targets(options: argparse.Namespace, environment: Environment | None = None) -> list[Checked]:
+    from gilscope.compare.preflight import check_targets, unavailable_here  # noqa: PLC0415
     from gilscope.workloads.catalogue import DEMO_SET  # noqa: PLC0415
 
     if options.url is not None:
@@ -261,17 +309,21 @@ def _check_targets(options: argparse.Namespace) -> list[Checked]:
         return check_elsewhere(
             ask_service(options.url), options.targets, pairs(options.arg), options.backends
         )
+    unavailable = unavailable_here() if environment is None else environment.unavailable
     for name in options.backends or ():
-        reason = BACKENDS[name].unavailable()
-        if reason is not None:
-            raise UsageError(f"the {name} backend {reason}", remedy="leave it out of --backends")
+        if name in unavailable and (environment is None or len(options.python) == 1):
+            raise UsageError(f"the {name} backend {unavailable[name]}", remedy="leave it out of --backends")
     wanted = options.backends or tuple(BackendName)
     if options.sweep is not None:
-        return _check_sweep(options, wanted)
-    return check_targets(options.targets or DEMO_SET, pairs(options.arg), wanted, options.app_dir)
+        return _check_sweep(options, wanted, environment)
+    return check_targets(
+        options.targets or DEMO_SET, pairs(options.arg), wanted, options.app_dir, environment
+    )
 
 
-def _check_sweep(options: argparse.Namespace, wanted: Sequence[BackendName]) -> list[Checked]:
+def _check_sweep(
+    options: argparse.Namespace, wanted: Sequence[BackendName], environment: Environment | None
+) -> list[Checked]:
     """Check the target at each size; each becomes a target of its own."""
     from gilscope.compare.preflight import check_targets  # noqa: PLC0415
 
@@ -286,7 +338,7 @@ def _check_sweep(options: argparse.Namespace, wanted: Sequence[BackendName]) -> 
     found: list[Checked] = []
     for value in values:
         own = {parameter: value}
-        (checked,) = check_targets(options.targets, {**given, **own}, wanted, options.app_dir)
+        (checked,) = check_targets(options.targets, {**given, **own}, wanted, options.app_dir, environment)
         name = checked.target.workload
         target = replace(checked.target, workload=f"{name}, {parameter}={value}", given=own, served_as=name)
         # What is said of the function is said once.
@@ -294,9 +346,10 @@ def _check_sweep(options: argparse.Namespace, wanted: Sequence[BackendName]) -> 
     return found
 
 
-def make_plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
+def make_plan(
+    options: argparse.Namespace, checked: Sequence[Checked], environments: Sequence[Environment] = ()
+) -> Plan:
     """Write down what is to be done."""
-    from gilscope.backends.table import available  # noqa: PLC0415
     from gilscope.compare.sources import fingerprint  # noqa: PLC0415
 
     def with_source(target: Target) -> Target:
@@ -308,7 +361,7 @@ def make_plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         preset = SEARCH
     return Plan(
         targets=tuple(with_source(item.target) for item in checked),
-        backends=options.backends or (tuple(BackendName) if options.url else available()),
+        backends=options.backends or _available(options, environments),
         load=Load(
             kind=LoadKind.CLOSED if options.rate is None else LoadKind.OPEN,
             users=(options.users or USERS) if options.rate is None else None,
@@ -326,6 +379,7 @@ def make_plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         app_dir=options.app_dir,
         profile_seconds=0.0 if _takes_no_profiles(options) else float(preset.profile_s),
         python=_shown(sys.executable),
+        pythons=tuple(replace(one.interpreter, path=_shown(one.interpreter.path)) for one in environments),
         lens=not options.no_lens and options.url is None,
         url=options.url,
         load_master=options.load_master,
@@ -336,6 +390,17 @@ def make_plan(options: argparse.Namespace, checked: Sequence[Checked]) -> Plan:
         lenient=options.lenient,
         sweep=Sweep(options.sweep[0], tuple(map(float, options.sweep[1]))) if options.sweep else None,
     )
+
+
+def _available(options: argparse.Namespace, environments: Sequence[Environment]) -> tuple[BackendName, ...]:
+    """Return the backends that any of the Pythons has; of a service elsewhere, all."""
+    from gilscope.backends.table import available  # noqa: PLC0415
+
+    if options.url:
+        return tuple(BackendName)
+    if not environments:
+        return available()
+    return tuple(name for name in BackendName if any(name not in one.unavailable for one in environments))
 
 
 def _takes_no_profiles(options: argparse.Namespace) -> bool:

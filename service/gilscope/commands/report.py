@@ -22,7 +22,12 @@ def run(options: argparse.Namespace) -> int:
     from gilscope.commands.drawing import render_report  # noqa: PLC0415
     from gilscope.compare.holding import holder  # noqa: PLC0415
     from gilscope.compare.store import RunFolder, summary  # noqa: PLC0415
-    from gilscope.report.console import describe_state, describe_sweep, describe_verdict  # noqa: PLC0415
+    from gilscope.report.console import (  # noqa: PLC0415
+        describe_pythons,
+        describe_state,
+        describe_sweep,
+        describe_verdict,
+    )
 
     folder = RunFolder(options.run)
     writer = holder(folder.path)  # Asked first: what ends meanwhile is read complete.
@@ -35,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     for verdict in evidence.run.verdicts:
         print(f"\n{describe_verdict(verdict)}")  # noqa: T201
-    if told := describe_sweep(evidence.run):
+    for told in filter(None, (describe_sweep(evidence.run), describe_pythons(evidence.run))):
         print(f"\n{told}")  # noqa: T201
     print(f"\nreport: {report}")  # noqa: T201
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from gilscope.compare.plan import Slot, backends_of
+from gilscope.compare.plan import Slot, backends_of, together
 from gilscope.compare.resuming import left, wants_another
 from gilscope.compare.store import FLAMES_FOLDER, file_name
 from gilscope.compare.trial import Outcome, Setting, TrialRunner
@@ -24,6 +24,8 @@ from gilscope.model import (
     Evidence,
     Flame,
     Folded,
+    Plan,
+    PythonChange,
     Samples,
     Scalability,
     Sweep,
@@ -38,6 +40,7 @@ Draw = Callable[[Flame, Folded], str]
 Cross = Callable[[Sweep, Sequence[Target], Sequence[Trial], Mapping[str, Samples]], tuple[BreakEven, ...]]
 Fit = Callable[[Sequence[CapacityStep]], Scalability]
 Rank = Callable[[Target, Sequence[Capacity]], Verdict]
+AcrossPythons = Callable[[Plan, Sequence[Trial], Mapping[str, Samples]], tuple[PythonChange, ...]]
 Classify = Callable[[Target], Classification | None]
 """None: it cannot be found out, and the user knows why."""
 
@@ -47,7 +50,7 @@ class Tools:
     """What an experiment leaves to others: finding out about a function, judging trials, drawing stacks.
 
     ``cross`` finds out, of a sweep, where backends overtake each other; ``fit`` fits a law to a curve,
-    and ``rank`` judges capacities.
+    and ``rank`` judges capacities; ``across`` compares Pythons with each other.
     """
 
     classify: Classify
@@ -56,6 +59,7 @@ class Tools:
     cross: Cross | None = None
     fit: Fit | None = None
     rank: Rank | None = None
+    across: AcrossPythons | None = None
 
 
 class Experiment:
@@ -90,19 +94,22 @@ class Experiment:
             stack.callback(lens.stop)
             self._run_all(runner)
         self._cross()
+        self._compare_pythons()
         self._save(complete=True)
 
     def _run_all(self, runner: TrialRunner) -> None:
         slots = list(left(self._setting.plan, self.evidence.run.trials))
-        for target in self._setting.plan.targets:
-            own = [slot for slot in slots if slot.target == target]
-            if own:
-                self._classify(own[0])
+        for targets in together(self._setting.plan):
+            own = [slot for slot in slots if slot.target in targets]
+            for target in targets:
+                if first := next((slot for slot in own if slot.target == target), None):
+                    self._classify(first)
             for slot in own:
                 if wants_another(self._try(slot, runner)):
                     self._try(replace(slot, attempt=2), runner)
-            if own or (backends_of(self._setting.plan, target) and self._unjudged(target)):
-                self._conclude(target)
+            for target in targets:
+                if own or (backends_of(self._setting.plan, target) and self._unjudged(target)):
+                    self._conclude(target)
 
     def _unjudged(self, target: Target) -> bool:
         """Whether a workload has no verdict yet."""
@@ -114,6 +121,13 @@ class Experiment:
         if run.plan.sweep is not None and self._tools.cross is not None:
             found = self._tools.cross(run.plan.sweep, run.plan.targets, run.trials, self.evidence.samples)
             self.evidence = replace(self.evidence, run=replace(run, break_evens=found))
+
+    def _compare_pythons(self) -> None:
+        """Compare the Pythons with each other, where there are several."""
+        run = self.evidence.run
+        if len(run.plan.pythons) > 1 and self._tools.across is not None:
+            found = self._tools.across(run.plan, run.trials, self.evidence.samples)
+            self.evidence = replace(self.evidence, run=replace(run, python_changes=found))
 
     def _try(self, slot: Slot, runner: TrialRunner) -> Trial:
         """Run one trial and save it."""

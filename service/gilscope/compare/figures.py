@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from statistics import fmean, median
+from typing import NamedTuple
 
 from gilscope.compare.metering import Usage
 from gilscope.compare.plan import Slot
@@ -80,6 +81,13 @@ def gil_wait_share(window: Window) -> GilWaitShare | None:
     return GilWaitShare(loop.all.gil_wait_share, worker.all.gil_wait_share if worker else None)
 
 
+class RanOn(NamedTuple):
+    """The Python of a trial's service, and whether it had a GIL; None where it was not asked."""
+
+    python: str = ""
+    gil_enabled: bool | None = None
+
+
 def trial_of(
     slot: Slot,
     plan: Plan,
@@ -87,13 +95,15 @@ def trial_of(
     usage: Usage,
     window: Window | None,
     *,
-    python: str,
+    ran_on: RanOn,
     samples: str,
 ) -> Trial:
     """Put a trial together from what was measured; ``window`` is what the lens saw of it.
 
-    A lenient plan counts it even if the generator or the machine spoilt it.
+    A lenient plan counts it even if the generator or the machine spoilt it. Without a GIL nobody waits for one: what is
+    left of a call beside its time on a core is not split then.
     """
+    splits = window if ran_on.gil_enabled is not False else None
     samples_, tally = measured.samples, measured.tally
     work = samples_.work
     latency = summarize_latency(samples_.latencies_ms)
@@ -104,15 +114,15 @@ def trial_of(
         workload=slot.target.workload,
         backend=slot.backend,
         block=slot.block,
-        python=python,
+        python=ran_on.python,
         load=plan.load,
         requests=len(work.at_s),
         errors=tally.errors,
         throughput_rps=throughput_rps,
         latency_ms=latency,
         probe_latency_ms=summarize_probe(samples_.probe.latency_ms),
-        anatomy_ms=anatomy_of(work, window.inside() if window else None, tally.errors),
-        gil_wait_share=gil_wait_share(window) if window else None,
+        anatomy_ms=anatomy_of(work, splits.inside() if splits else None, tally.errors),
+        gil_wait_share=gil_wait_share(splits) if splits else None,
         cpu_cores=usage.cpu_cores,
         memory_mb=usage.memory_mb,
         probes_due=tally.probes_due,
@@ -132,6 +142,7 @@ def trial_of(
         attempt=slot.attempt,
         twin=slot.twin,
         histograms=_histograms(samples_),
+        gil_enabled=ran_on.gil_enabled,
     )
 
 

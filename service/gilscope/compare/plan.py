@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from gilscope.model import BASELINE, BackendName, Load, LoadKind, Plan, Target
 
@@ -43,22 +44,34 @@ def twin_of(plan: Plan, target: Target) -> BackendName | None:
     return BASELINE if BASELINE in names else names[0]
 
 
+def together(plan: Plan) -> Iterator[tuple[Target, ...]]:
+    """Yield the targets whose trials are mixed: each by itself, or one function on all its Pythons."""
+    for _, group in groupby(plan.targets, lambda target: target.name_in_service if target.python else target):
+        yield tuple(group)
+
+
 def schedule(plan: Plan) -> Iterator[Slot]:
     """Yield every trial: workload by workload, in blocks, each block's backends (and twin) in an order of its own.
 
-    The order depends on the plan alone: what drifts on the machine hits every backend alike.
+    The order depends on the plan alone: what drifts on the machine hits every backend, and every Python, alike.
     """
     generator, position = random.Random(plan.seed), 0
-    for target in plan.targets:
+    for targets in together(plan):
         for block in range(plan.blocks):
-            twin = twin_of(plan, target)
-            order = [(name, False) for name in backends_of(plan, target)]
-            order += [(twin, True)] if twin else []
+            order = [one for target in targets for one in _tries(plan, target)]
             generator.shuffle(order)
-            for backend, is_twin in order:
+            for target, backend, is_twin in order:
                 last = block == plan.blocks - 1 and not is_twin
                 yield Slot(target, backend, block, position, last, is_twin)
                 position += 1
+
+
+def _tries(plan: Plan, target: Target) -> Iterator[tuple[Target, BackendName, bool]]:
+    """Yield what of a target is in every block, and whether it is the second trial of its backend."""
+    for name in backends_of(plan, target):
+        yield target, name, False
+    if twin := twin_of(plan, target):
+        yield target, twin, True
 
 
 def load_of(plan: Plan, slot: Slot) -> Load:

@@ -10,6 +10,7 @@ import cattrs
 
 from gilscope.backends.table import BACKENDS
 from gilscope.child import Child, module_command
+from gilscope.environments import Environment
 from gilscope.errors import GilscopeError, TargetError, UsageError
 from gilscope.model import BackendName, Caution, Target
 from gilscope.workloads.loader import is_built_in, parse_reference, resolve
@@ -44,15 +45,19 @@ class Checked:
 
 
 def check_targets(
-    targets: Sequence[str], given: Mapping[str, str], backends: Sequence[BackendName], app_dir: str | None
+    targets: Sequence[str],
+    given: Mapping[str, str],
+    backends: Sequence[BackendName],
+    app_dir: str | None,
+    environment: Environment | None = None,
 ) -> list[Checked]:
-    """Resolve all targets; the user's own are tried once, each in a process of its own.
+    """Resolve all targets; the user's own are tried once, each in a process of its own, on the Python of ``environment``.
 
     Raises:
         TargetError: one of them cannot be found, imported or called.
         UsageError: an argument does not fit, two have the same name, or no backend is left for one.
     """
-    checked = [_check(target, given, backends, app_dir) for target in targets]
+    checked = [_check(target, given, backends, app_dir, environment) for target in targets]
     names = [item.target.workload for item in checked]
     for name in names:
         if names.count(name) > 1:
@@ -60,26 +65,36 @@ def check_targets(
     return checked
 
 
+def unavailable_here() -> dict[BackendName, str]:
+    """Return the backends that this Python does not have, each with the reason."""
+    return {name: reason for name, spec in BACKENDS.items() if (reason := spec.unavailable())}
+
+
 def _check(
-    target: str, given: Mapping[str, str], backends: Sequence[BackendName], app_dir: str | None
+    target: str,
+    given: Mapping[str, str],
+    backends: Sequence[BackendName],
+    app_dir: str | None,
+    environment: Environment | None,
 ) -> Checked:
-    unavailable = {name: reason for name, spec in BACKENDS.items() if (reason := spec.unavailable())}
+    unavailable = unavailable_here() if environment is None else environment.unavailable
     if is_built_in(target) or ":" not in target:
         workload = resolve(target, given)
         return Checked(Target(workload.name, target, workload.arguments, unavailable))
     parse_reference(target, app_dir=app_dir)
-    found = _inspect(target, given, app_dir)
+    found = _inspect(target, given, app_dir, environment.executable if environment else None)
     excluded = {**found.excluded, **unavailable}
     if all(name in excluded for name in backends):
         reasons = "; ".join(f"{name}: {excluded[name]}" for name in backends)
         raise UsageError(f"no backend can run {target} ({reasons})")
     return Checked(
-        Target(found.workload, target, found.arguments, excluded), tuple(_cautions(found, excluded))
+        Target(found.workload, target, found.arguments, excluded), tuple(_cautions(found, unavailable))
     )
 
 
-def _inspect(target: str, given: Mapping[str, str], app_dir: str | None) -> Found:
-    with Child(module_command("gilscope.compare.inspection"), failure=GilscopeError) as child:
+def _inspect(target: str, given: Mapping[str, str], app_dir: str | None, python: str | None) -> Found:
+    command = module_command("gilscope.compare.inspection", python=python)
+    with Child(command, failure=GilscopeError) as child:
         child.send({"target": target, "given": given, "app_dir": app_dir})
         try:
             found = child.receive(INSPECTION_LIMIT_S)
@@ -93,9 +108,9 @@ def _inspect(target: str, given: Mapping[str, str], app_dir: str | None) -> Foun
     return cattrs.structure(found, Found)
 
 
-def _cautions(found: Found, excluded: Mapping[BackendName, str]) -> Iterator[Caution]:
-    for backend, reason in excluded.items():
-        if BACKENDS[backend].unavailable() is None:
+def _cautions(found: Found, unavailable: Mapping[BackendName, str]) -> Iterator[Caution]:
+    for backend, reason in found.excluded.items():
+        if backend not in unavailable:
             yield Caution(
                 "backend-excluded",
                 f"{found.workload} is not tried on {backend}: {reason}",

@@ -54,13 +54,14 @@ class ServiceOptions:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service."""
+    """A running service; ``gil_enabled`` says whether it has a GIL."""
 
     pid: int
     url: str
     metrics_url: str
     python: str
     child: Child
+    gil_enabled: bool = True
 
 
 @contextlib.contextmanager
@@ -74,7 +75,7 @@ def running_service(options: ServiceOptions) -> Iterator[Service]:
         _step_back(child.pid)
         ready = child.receive(START_S)
         url, metrics_url, python = (str(ready[key]) for key in ("url", "metrics_url", "python"))
-        yield Service(child.pid, url, metrics_url, python, child)
+        yield Service(child.pid, url, metrics_url, python, child, bool(ready["gil_enabled"]))
 
 
 def _step_back(pid: int) -> None:

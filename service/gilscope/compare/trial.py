@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from gilscope.address import split_address
 from gilscope.compare.elsewhere import query_of
-from gilscope.compare.figures import failed_trial, trial_of
+from gilscope.compare.figures import RanOn, failed_trial, trial_of
 from gilscope.compare.metering import Meter
 from gilscope.compare.plan import Slot, load_of
 from gilscope.compare.service import Service, ServiceOptions, running_service
@@ -19,7 +20,7 @@ from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
 from gilscope.load.control import Generator
 from gilscope.load.orders import Order
-from gilscope.model import Caution, FlameKind, Plan, Samples, Trial
+from gilscope.model import Caution, FlameKind, Interpreter, Plan, Samples, Target, Trial
 from gilscope.profiling.observing import Observation
 from gilscope.profiling.taking import take
 
@@ -31,7 +32,8 @@ class Setting:
     """What all trials of a run share, beside its plan. ``python`` is the service's interpreter.
 
     ``load_master`` is where Locust workers from elsewhere find the load's master, None for load from this machine.
-    ``live``: somebody may look at what the lens sees while it sees it.
+    ``live``: somebody may look at what the lens sees while it sees it. ``executables`` are the interpreters of the plan's
+    :attr:`~gilscope.model.Plan.pythons`, by name.
     """
 
     plan: Plan
@@ -40,6 +42,11 @@ class Setting:
     folder: RunFolder
     load_master: str | None = None
     live: bool = False
+    executables: Mapping[str, str] = field(default_factory=dict)
+
+    def python_of(self, target: Target) -> str:
+        """Return the interpreter that a target's services run on."""
+        return self.executables.get(target.python, self.python)
 
     def generator(self) -> Generator:
         """Return the load generator that the plan asks for."""
@@ -79,7 +86,7 @@ class TrialRunner:
         try:
             return self._measure(slot) if self.setting.plan.url is None else self._measure_elsewhere(slot)
         except (ServiceError, LoadError) as problem:
-            python = platform.python_version()
+            python = slot.target.python or platform.python_version()
             return Outcome(failed_trial(slot, load_of(self.setting.plan, slot), python, str(problem)))
 
     def _measure_elsewhere(self, slot: Slot) -> Outcome:
@@ -95,7 +102,7 @@ class TrialRunner:
         with self.generator.load(self._order(slot, plan.url or "", stem), on_window) as measured:
             self.stopwatch.load_s += time.monotonic() - begun
         own = replace(plan, load=load_of(plan, slot))
-        trial = trial_of(slot, own, measured, meters[0].usage(), None, python="", samples=stem)
+        trial = trial_of(slot, own, measured, meters[0].usage(), None, ran_on=RanOn(), samples=stem)
         return Outcome(trial, measured.samples)
 
     def _measure(self, slot: Slot) -> Outcome:
@@ -127,10 +134,11 @@ class TrialRunner:
                     measured,
                     usage,
                     observation.window(),
-                    python=service.python,
+                    ran_on=RanOn(service.python, service.gil_enabled),
                     samples=stem,
                 )
                 trial = _with_caution(trial, observation.caution)
+                trial = _with_caution(trial, _switched_on(_interpreter(plan, slot), service))
                 outcome = self._profile(slot, service, observation, Outcome(trial, measured.samples))
                 self.watcher.enters(slot, Phase.STOPPING)
             return outcome
@@ -168,7 +176,7 @@ class TrialRunner:
             pool_size=setting.plan.pool_size,
             app_dir=setting.plan.app_dir,
             upstream_url=setting.upstream_url,
-            python=setting.python,
+            python=setting.python_of(slot.target),
             # Load from other machines has to reach it.
             host=split_address(setting.load_master)[0] if setting.load_master else None,
         )
@@ -201,6 +209,23 @@ def _stem(slot: Slot) -> str:
     twin, again = "-twin" if slot.twin else "", "-again" if slot.attempt > 1 else ""
     step = f"-at-{slot.rate:.4g}" if slot.rate is not None else ""
     return f"{file_name(slot.target.workload)}-{slot.backend}-{slot.block}{step}{twin}{again}"
+
+
+def _interpreter(plan: Plan, slot: Slot) -> Interpreter | None:
+    """Return the Python of a slot, where one was asked for."""
+    return next((one for one in plan.pythons if one.name == slot.target.python), None)
+
+
+def _switched_on(interpreter: Interpreter | None, service: Service) -> Caution | None:
+    """Say that a free-threaded Python runs with its GIL on, which is not what was asked for."""
+    if interpreter is None or not interpreter.free_threaded or not service.gil_enabled:
+        return None
+    return Caution(
+        "gil-enabled-again",
+        f"Python {interpreter.name} is free-threaded, but an extension module switched its GIL on: these are the figures "
+        "of a Python with a GIL",
+        "see which module it is with python -X gil=0 -W error, or leave the GIL off all the same: PYTHON_GIL=0",
+    )
 
 
 def _with_caution(trial: Trial, caution: Caution | None) -> Trial:

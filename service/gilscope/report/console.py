@@ -117,6 +117,21 @@ def describe_changes(changes: Sequence[Change], unlike: Sequence[str]) -> str:
     return "\n".join((*lines, "", "* a difference is shown: the 95 % interval leaves 1 out"))
 
 
+def describe_pythons(run: Run) -> str:
+    """Render how the Pythons of a run compare: a line per function, backend and later Python; nothing for a single one."""
+    lines: list[str] = []
+    for workload in dict.fromkeys(change.workload for change in run.python_changes):
+        lines.append(
+            f"{workload + ', Python against Python':<38}{'requests/s':>22}{'p99':>22}{'/ping p99':>22}"
+        )
+        for change in run.python_changes:
+            if change.workload == workload:
+                cells = (change.throughput, change.p99, change.probe_p99)
+                name = f"{change.backend}, {change.python} / {change.before}"
+                lines.append(f"  {name:<36}{''.join(f'{_ratio_cell(cell):>22}' for cell in cells)}")
+    return "\n".join((*lines, "* a difference is shown: the 95 % interval leaves 1 out")) if lines else ""
+
+
 def _ratio_cell(ratio: Interval) -> str:
     if not math.isfinite(ratio.mid):
         return "- "

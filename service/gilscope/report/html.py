@@ -18,6 +18,7 @@ from gilscope.report.cards import Card, Excluded, build_cards, untried
 from gilscope.report.facts import how_far, workloads
 from gilscope.report.growth import describe_break_evens, growth_chart
 from gilscope.report.method import Method, build_method, offered
+from gilscope.report.pythons import PythonSection, build_pythons
 from gilscope.report.sections import Difference, Pair, Section, build_section
 
 
@@ -44,6 +45,7 @@ class Page:
     sections: tuple[Section, ...]
     capacities: tuple[CapacitySection, ...]
     growth: Growth | None
+    pythons: tuple[PythonSection, ...]
     method: Method
     profiled: bool
     gilscope: str
@@ -168,6 +170,7 @@ def _page(
         ),
         capacities=build_capacities(evidence, anchors),
         growth=build_growth(run),
+        pythons=build_pythons(evidence),
         method=build_method(run),
         profiled=bool(run.plan.profile_seconds),
         gilscope=run.gilscope,
@@ -176,11 +179,18 @@ def _page(
 
 def _summary(run: Run, workload_count: int) -> str:
     plan = run.plan
+    functions = len({target.name_in_service for target in plan.targets}) if plan.pythons else workload_count
     return (
-        f"{formats.many(workload_count, 'workload')} behind one aiohttp service: {offered(plan)},"
+        f"{formats.many(functions, 'workload')} behind one aiohttp service: {offered(plan)},"
         f" {formats.seconds(plan.load.seconds)} per trial, {formats.many(plan.blocks, 'block')}."
-        f" {run.machine.python}, {formats.many(run.machine.cores, 'core')}."
+        f" {_pythons(run)}, {formats.many(run.machine.cores, 'core')}."
     )
+
+
+def _pythons(run: Run) -> str:
+    """Say which Pythons the service ran on."""
+    names = [one.name for one in run.plan.pythons]
+    return f"CPython {formats.listing(names)}" if names else run.machine.python
 
 
 def _banners(run: Run) -> Iterator[str]:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gilscope.model import BASELINE, Arrivals, BackendName, Load, LoadKind, Plan, Run, Trial
+from gilscope.model import BASELINE, Arrivals, BackendName, Interpreter, Load, LoadKind, Plan, Run, Trial
 from gilscope.report import formats
 
 Named = tuple[tuple[str, str], ...]
@@ -62,6 +62,7 @@ def command(plan: Plan) -> str:
             *("--seed", str(plan.seed)),
             *(("--pool-size", str(plan.pool_size)) if plan.pool_size is not None else ()),
             *(() if plan.profile_seconds else ("--no-profiles",)),
+            *(("--python", *(one.path for one in plan.pythons)) if plan.pythons else ()),
             *(() if plan.lens else ("--no-lens",)),
             *(("--lenient",) if plan.lenient else ()),
         ]
@@ -108,10 +109,22 @@ def _machine(run: Run) -> Named:
         ("processor", f"{machine.cpu}, {formats.many(machine.cores, 'core')}"),
         ("memory", f"{formats.significant(machine.memory_mb / 1024)} GB"),
         ("Python", machine.python),
-        ("service on", run.plan.url or run.plan.python),
-        ("start method", machine.start_method),
+        ("service on", run.plan.url or ", ".join(map(_interpreter, run.plan.pythons)) or run.plan.python),
+        ("start method", formats.listing(_start_methods(run))),
         ("gilscope", run.gilscope),
     )
+
+
+def _interpreter(one: Interpreter) -> str:
+    """Name a Python and where it is; of a free-threaded one, whether it has a GIL all the same."""
+    gil = ""
+    if one.free_threaded:
+        gil = ", GIL switched back on" if one.gil_enabled else ", no GIL"
+    return f"Python {one.name} ({one.path}{gil})"
+
+
+def _start_methods(run: Run) -> list[str]:
+    return [*dict.fromkeys(one.start_method for one in run.plan.pythons)] or [run.machine.start_method]
 
 
 def _plan(plan: Plan) -> Named:

@@ -24,20 +24,20 @@ def changes(now: Evidence, before: Evidence) -> tuple[Change, ...]:
                 Change(
                     workload,
                     backend,
-                    _ratio(own.throughput_rps, other.throughput_rps),
-                    _ratio(own.p99_ms, other.p99_ms),
-                    _ratio(own.probe_p99_ms, other.probe_p99_ms),
+                    ratio(own.throughput_rps, other.throughput_rps),
+                    ratio(own.p99_ms, other.p99_ms),
+                    ratio(own.probe_p99_ms, other.probe_p99_ms),
                 )
             )
     return tuple(found)
 
 
-def _ratio(now: Replicates, before: Replicates) -> Interval:
+def ratio(now: Replicates, before: Replicates) -> Interval:
     """Return a ratio with its interval, which is unknown (NaN) where a single block shows no spread."""
-    ratio = now.over(before)
+    found = now.over(before)
     if min(now.blocks, before.blocks) < MIN_BLOCKS:
-        return Interval(math.nan, ratio.mid, math.nan)
-    return ratio
+        return Interval(math.nan, found.mid, math.nan)
+    return found
 
 
 def unlike(now: Run, before: Run) -> tuple[str, ...]:

@@ -1,0 +1,144 @@
+"""One function on several Pythons: ratios over shared blocks, and what is shown of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from factories import ASYNCIO, BLOCKS, PROCESSES, SHAPES, THREADS, make_evidence, make_samples, make_trial
+
+from gilscope.model import BackendName, Evidence, Interpreter, Samples, Target, Trial
+from gilscope.report.console import describe_pythons
+from gilscope.report.formats import ABSENT
+from gilscope.report.html import render
+from gilscope.report.method import command
+from gilscope.report.pythons import build_pythons
+from gilscope.verdict.pythons import across_pythons
+
+OLD = Interpreter(
+    "3.11.7", "/old/python", "3.11.7", free_threaded=False, gil_enabled=True, start_method="forkserver"
+)
+NEW = replace(OLD, name="3.14.2", path="/new/python", version="3.14.2")
+FREE = replace(NEW, name="3.14.2t", path="/free/python", free_threaded=True, gil_enabled=False)
+
+
+def measured(
+    factors: dict[Interpreter, float],
+    backends: tuple[BackendName, ...] = (ASYNCIO, THREADS),
+    blocks: int = BLOCKS,
+    *,
+    gil: bool | None = None,
+) -> Evidence:
+    """Make a run of primes on these Pythons, each so many times as fast as usual."""
+    run = make_evidence().run
+    targets, trials, samples = [], list[Trial](), dict[str, Samples]()
+    for python, factor in factors.items():
+        name = f"primes, Python {python.name}"
+        targets.append(Target(name, "primes", served_as="primes", python=python.name))
+        for backend in backends:
+            shape = SHAPES["primes"][backend]
+            for block in range(blocks):
+                drawn = make_samples(replace(shape, rps=shape.rps * factor), seed=block + len(samples))
+                trial = make_trial("primes", backend, block, drawn)
+                own = not python.free_threaded if gil is None else gil
+                trials.append(
+                    replace(trial, workload=name, gil_enabled=own, samples=f"{name}-{trial.samples}")
+                )
+                samples[trials[-1].samples or ""] = drawn
+    plan = replace(run.plan, targets=tuple(targets), pythons=tuple(factors), backends=backends, blocks=blocks)
+    run = replace(run, plan=plan, trials=tuple(trials), flames=(), verdicts=())
+    changes = across_pythons(plan, trials, samples, seed=1)
+    return Evidence(replace(run, python_changes=changes), samples)
+
+
+def test_a_python_that_is_half_as_fast_again_is_shown_to_be() -> None:
+    found = measured({OLD: 1.0, NEW: 1.5}).run.python_changes
+    assert [(one.workload, one.backend, one.python, one.before) for one in found] == [
+        ("primes", ASYNCIO, "3.14.2", "3.11.7"),
+        ("primes", THREADS, "3.14.2", "3.11.7"),
+    ]
+    for one in found:
+        assert one.throughput.mid == pytest.approx(1.5, rel=0.05)
+        assert one.throughput.low > 1.3
+
+
+def test_equal_pythons_show_no_difference() -> None:
+    for one in measured({OLD: 1.0, NEW: 1.0}).run.python_changes:
+        assert not one.throughput.leaves_out(1.0)
+
+
+def test_of_a_single_block_no_interval_is_known() -> None:
+    evidence = measured({OLD: 1.0, NEW: 2.0}, blocks=1)
+    assert all(not one.throughput.leaves_out(1.0) for one in evidence.run.python_changes)
+    assert "2.0" in describe_pythons(evidence.run)
+    assert "*" not in describe_pythons(evidence.run).splitlines()[1]
+
+
+def test_what_has_no_trial_on_a_second_python_is_not_compared() -> None:
+    evidence = measured({OLD: 1.0, NEW: 1.0})
+    lost = [
+        replace(trial, valid=False) if (trial.backend is THREADS and "3.11.7" in trial.workload) else trial
+        for trial in evidence.run.trials
+    ]
+    found = across_pythons(evidence.run.plan, lost, evidence.samples, seed=1)
+    assert [one.backend for one in found] == [ASYNCIO]
+
+
+def test_the_terminal_marks_what_is_shown() -> None:
+    told = describe_pythons(measured({OLD: 1.0, NEW: 1.5}).run)
+    assert "asyncio, 3.14.2 / 3.11.7" in told
+    assert told.endswith("* a difference is shown: the 95 % interval leaves 1 out")
+    assert describe_pythons(make_evidence().run) == ""
+
+
+def test_the_report_has_a_line_for_each_backend_on_each_python() -> None:
+    evidence = measured({OLD: 1.0, NEW: 1.5})
+    (section,) = build_pythons(evidence)
+    assert section.workload == "primes"
+    assert [(row.backend, row.python) for row in section.rows] == [
+        (backend, python) for backend in (ASYNCIO, THREADS) for python in ("3.11.7", "3.14.2")
+    ]
+    ratios = [row.cells[1].text for row in section.rows]
+    assert ratios[0] == ratios[2] == ABSENT
+    assert ratios[1].endswith("*")
+    assert section.notes == ()
+    for drawn in (section.chart.wide, section.chart.narrow):
+        assert drawn.count("<circle") == 4
+        assert "threads on 3.14.2" in drawn
+    page = render(evidence, graphs={})
+    assert "primes on 2 Pythons" in page
+    assert "1 workload behind one aiohttp service" in page
+    assert "CPython 3.11.7 and 3.14.2" in page
+    assert command(evidence.run.plan).endswith("--python /old/python /new/python")
+
+
+def test_a_backend_that_a_python_does_not_have_is_there_with_its_reason() -> None:
+    evidence = measured({OLD: 1.0, NEW: 1.0}, (ASYNCIO, PROCESSES))
+    run = evidence.run
+    kept = tuple(one for one in run.trials if one.backend is ASYNCIO or "3.14.2" in one.workload)
+    targets = (replace(run.plan.targets[0], excluded={PROCESSES: "needs more"}), run.plan.targets[1])
+    run = replace(run, trials=kept, plan=replace(run.plan, targets=targets))
+    (section,) = build_pythons(replace(evidence, run=run))
+    assert [row.instead for row in section.rows] == ["", "", "needs more", ""]
+
+
+def test_without_a_gil_scaling_takes_the_place_of_waiting() -> None:
+    (section,) = build_pythons(measured({OLD: 1.0, FREE: 1.0}))
+    (note,) = section.notes
+    assert "Python 3.14.2t has no GIL to wait for" in note
+    assert "Threads keep up with" in note
+    page = render(measured({OLD: 1.0, FREE: 1.0}), graphs={})
+    assert "Python 3.14.2t (/free/python, no GIL)" in page
+
+
+def test_a_gil_that_was_switched_back_on_is_told() -> None:
+    (section,) = build_pythons(measured({OLD: 1.0, FREE: 1.0}, gil=True))
+    (note,) = section.notes
+    assert "switched its GIL back on" in note
+    again = replace(FREE, gil_enabled=True)
+    assert "GIL switched back on" in render(measured({OLD: 1.0, again: 1.0}, gil=True), graphs={})
+
+
+def test_one_python_needs_no_comparison() -> None:
+    assert build_pythons(measured({NEW: 1.0})) == ()
+    assert measured({NEW: 1.0}).run.python_changes == ()
