@@ -1,0 +1,142 @@
+"""What suits waiting and what suits computing, relative to the event loop itself on the same Python."""
+
+from __future__ import annotations
+
+from gilscope.claims import Standing
+from gilscope.model import BackendName
+from gilscope.textbook.rulings.base import Column, Figures, Ruling, milliseconds, number, short
+
+WAITS_RATIO = 0.8
+"""Suits I/O: at least so many calls per second as the best backend (0.9, less what 0.3 s cannot tell)."""
+STALL_MS = 100.0
+"""Suits I/O: the event loop was never kept from running for so long."""
+SPEED_UP = 1.3
+"""Suits CPU work: so many times the calls per second of one at a time, on two cores or more."""
+FREE_SHARE = 0.5
+"""Suits CPU work as well: the longest stall of the event loop is less than so much of that beside calls on it."""
+SLOWER = 0.9
+"""A footnote: another kind of work gets fewer than so many times the calls per second of the event loop itself."""
+
+_SAID_TO_WAIT = (BackendName.ASYNCIO, BackendName.THREADS)
+_SAID_TO_COMPUTE = (BackendName.PROCESSES, BackendName.INTERPRETERS)
+
+
+def waiting(column: Column) -> Ruling:
+    """Judge by calls that wait for an upstream for 20 ms, eight of them in flight."""
+    rate, stall_ms = _rate(column.figures, "http_fetch"), _stall(column.figures, "http_fetch")
+    best = max(_rates(column, "http_fetch").values())
+    suits = rate >= WAITS_RATIO * best and stall_ms < STALL_MS
+    headline = f"{short(rate)} fetches/s (the best: {short(best)}), longest stall {milliseconds(stall_ms)}"
+    said = column.backend in _SAID_TO_WAIT
+    if suits is said:
+        return Ruling(Standing.HOLDS, headline, "" if said else _few_workers(column))
+    if suits:
+        return Ruling(Standing.FAILS, headline, "Here it is as good as the best.")
+    return Ruling(Standing.FAILS, headline, f"It made {short(rate / best)} times the calls of the best.")
+
+
+def _few_workers(column: Column) -> str:
+    workers = number(column.figures, "workers")
+    return f"Its {workers:.0f} workers wait for {workers:.0f} calls at a time, of the 8 in flight."
+
+
+def computing(column: Column) -> Ruling:
+    """Judge by pure-Python computing; other kinds of work are the footnotes."""
+    speed, stall_ms = _speed(column, "primes"), _stall(column.figures, "primes")
+    compared = "" if column.backend is BackendName.ASYNCIO else f" ({short(speed)} times asyncio's)"
+    headline = (
+        f"{short(_rate(column.figures, 'primes'))} calls/s{compared}, longest stall {milliseconds(stall_ms)}"
+    )
+    suits = _gains(column, "primes") or _leaves_loop_free(column)
+    said = column.backend in _SAID_TO_COMPUTE
+    if suits is not said:
+        return Ruling(Standing.FAILS, headline, _why(column))
+    remarks = {
+        BackendName.ASYNCIO: _remarks_on_loop,
+        BackendName.THREADS: _remarks_on_threads,
+        BackendName.PROCESSES: _remarks_on_copies,
+        BackendName.INTERPRETERS: _remarks_on_copies,
+    }[column.backend](column)
+    return Ruling(Standing.FOOTNOTE if remarks else Standing.HOLDS, headline, " ".join(remarks))
+
+
+def _gains(column: Column, workload: str) -> bool:
+    return number(column.figures, "cores") >= 2 and _speed(column, workload) > SPEED_UP
+
+
+def _leaves_loop_free(column: Column) -> bool:
+    """Whether the event loop gets to run beside the work; on the event loop itself it cannot."""
+    if column.backend not in _SAID_TO_COMPUTE:
+        return False
+    return _stall(column.figures, "primes") < FREE_SHARE * _stall(column.all[BackendName.ASYNCIO], "primes")
+
+
+def _why(column: Column) -> str:
+    if column.backend in _SAID_TO_COMPUTE:
+        return "It was no faster than one at a time, and did not leave the event loop free."
+    return f"Here pure Python ran {short(_speed(column, 'primes'))} times as fast as one at a time."
+
+
+def _remarks_on_loop(column: Column) -> list[str]:
+    own = _rate(column.figures, "noop")
+    others = {name: rate for name, rate in _rates(column, "noop").items() if name is not column.backend}
+    if not others or own <= max(others.values()):
+        return []
+    name = max(others, key=lambda other: others[other])
+    remark = (
+        f"Work too small to pay for a trip is best done here: {short(own)} no-op calls/s against "
+        f"{short(others[name])} on {name}."
+    )
+    return [remark]
+
+
+def _remarks_on_threads(column: Column) -> list[str]:
+    remarks = []
+    if _gains(column, "sha256"):
+        remarks.append(
+            "C code that releases the GIL suits threads: SHA-256 ran "
+            f"{short(_speed(column, 'sha256'))} times as fast as one at a time."
+        )
+    if not _gains(column, "json_roundtrip"):
+        remarks.append(
+            "C calls that hold the GIL throughout do not: encoding JSON ran "
+            f"{short(_speed(column, 'json_roundtrip'))} times as fast, and kept the event loop from running for "
+            f"{milliseconds(_stall(column.figures, 'json_roundtrip'))}."
+        )
+    return remarks if _gains(column, "sha256") else []
+
+
+def _remarks_on_copies(column: Column) -> list[str]:
+    remarks = []
+    if _speed(column, "noop") < SLOWER:
+        remarks.append(
+            f"Not work too small to pay for the trip: {short(_rate(column.figures, 'noop'))} no-op calls/s against "
+            f"{short(_rate(column.all[BackendName.ASYNCIO], 'noop'))} on the event loop itself."
+        )
+    if _speed(column, "sort_payload") < SLOWER:
+        remarks.append(
+            "Not large arguments: sorting a list of 50,000 numbers that travels both ways ran "
+            f"{short(_speed(column, 'sort_payload'))} times as fast."
+        )
+    return remarks
+
+
+def _speed(column: Column, workload: str) -> float:
+    """Return how many times the calls per second of one at a time, which is on the event loop itself."""
+    if BackendName.ASYNCIO not in column.all:
+        raise ValueError("there is nothing to compare with: it was not measured on asyncio")
+    return _rate(column.figures, workload) / max(_rate(column.all[BackendName.ASYNCIO], workload), 1e-9)
+
+
+def _rates(column: Column, workload: str) -> dict[BackendName, float]:
+    """Return the calls per second on every backend that has told them."""
+    name = f"{workload}_calls_per_s"
+    return {backend: number(figures, name) for backend, figures in column.all.items() if name in figures}
+
+
+def _rate(figures: Figures, workload: str) -> float:
+    return number(figures, f"{workload}_calls_per_s")
+
+
+def _stall(figures: Figures, workload: str) -> float:
+    return number(figures, f"{workload}_longest_stall_ms")

@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from gilscope.claims import Cell, Figure, Standing, Topic
+from gilscope.model import BackendName
+from gilscope.textbook.claims_table import CELLS, CLAIMS
+from gilscope.textbook.judging import Taken, judge, judge_all, module_of
+from gilscope.textbook.looping_stages import COMPUTING, IDLE, MANY, PRINTING, Stage, stages
+from gilscope.textbook.rulings.base import milliseconds, percent, short
+
+ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
+HOLDS, FOOTNOTE, FAILS, UNKNOWN = Standing
+
+Figures = Mapping[str, Figure]
+
+
+def judged(topic: Topic, backend: BackendName, figures: Figures, **others: Figures) -> Cell:
+    """Judge one cell; ``others`` are the figures of other backends, by name."""
+    results = {(CELLS[topic], BackendName(name)): Taken(given) for name, given in others.items()}
+    return judge(topic, backend, {**results, (CELLS[topic], backend): Taken(figures, "code")})
+
+
+def test_every_claim_speaks_of_every_backend_and_has_an_experiment() -> None:
+    assert list(CLAIMS) == list(Topic)
+    assert all(list(claim.says) == list(BackendName) for claim in CLAIMS.values())
+    assert module_of(Topic.SHARING) == "gilscope/textbook/cells/sharing.py"
+
+
+@pytest.mark.parametrize(
+    ("backend", "seen", "byte", "standing"),
+    [
+        (ASYNCIO, True, None, HOLDS),
+        (THREADS, True, None, HOLDS),
+        (THREADS, False, None, FAILS),
+        (PROCESSES, False, False, HOLDS),
+        (PROCESSES, False, True, FOOTNOTE),
+        (INTERPRETERS, False, True, FOOTNOTE),
+        (INTERPRETERS, True, True, FAILS),
+    ],
+)
+def test_sharing(backend: BackendName, seen: bool, byte: bool | None, standing: Standing) -> None:  # noqa: FBT001
+    cell = judged(Topic.SHARING, backend, {"seen": seen, "shared_byte_seen": byte})
+    assert cell.standing is standing
+    assert cell.headline == ("a worker's change is seen" if seen else "a worker's change is not seen")
+    assert bool(cell.footnote) is (standing is FOOTNOTE)
+
+
+@pytest.mark.parametrize(("same", "standing"), [(True, HOLDS), (False, FAILS)])
+def test_nothing_to_copy_is_the_same_object(same: bool, standing: Standing) -> None:  # noqa: FBT001
+    of_threads = {"same_object": same, "reference_1MB_there_ms": 0.021, "reference_1MB_back_ms": 0.02}
+    assert judged(Topic.HANDING_OVER, THREADS, of_threads).standing is standing
+    of_tasks = {"same_object": same, "reference_100MB_there_and_back_ms": 0.005}
+    cell = judged(Topic.HANDING_OVER, ASYNCIO, of_tasks)
+    assert cell.standing is standing
+    assert cell.headline == f"100 MB: 5 us there and back, {'the same' if same else 'another'} object"
+
+
+def handed(kind: str, small: float, large: float, other: str, shared: float) -> Figures:
+    return {
+        f"{kind}_1kB_there_ms": small,
+        f"{kind}_100MB_there_ms": large,
+        f"{kind}_100MB_back_ms": large,
+        f"{other}_100MB_there_ms": shared,
+        f"{other}_100MB_back_ms": shared,
+    }
+
+
+@pytest.mark.parametrize(
+    ("small", "shared", "of_processes", "of_interpreters"),
+    [(0.2, 200.0, FOOTNOTE, HOLDS), (0.2, 201.0, HOLDS, FOOTNOTE), (100.1, 1.0, FAILS, FAILS)],
+)
+def test_copying_takes_longer_for_more(
+    small: float, shared: float, of_processes: Standing, of_interpreters: Standing
+) -> None:
+    cell = judged(Topic.HANDING_OVER, PROCESSES, handed("pickle", small, 300, "shared_memory", shared))
+    assert cell.standing is of_processes
+    assert cell.headline == "100 MB: 300 ms there, 300 ms back"
+    cell = judged(Topic.HANDING_OVER, INTERPRETERS, handed("copy", small, 300, "buffer", shared))
+    assert cell.standing is of_interpreters
+
+
+def test_the_footnote_of_pickling_has_its_number() -> None:
+    cell = judged(Topic.HANDING_OVER, PROCESSES, handed("pickle", 0.2, 333, "shared_memory", 48.7))
+    assert cell.footnote == "Through multiprocessing.shared_memory 100 MB took 49 ms there, 49 ms back."
+
+
+def lost(**per_million: float) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {f"{name}_lost_per_million": value for name, value in per_million.items()}
+    for name in per_million:
+        figures |= {f"{name}_locked_lost_per_million": 0.0, f"{name}_lock_ns": 120.0}
+    return figures
+
+
+@pytest.mark.parametrize(
+    ("plain", "awaiting", "standing"), [(0, 0, HOLDS), (0, 5e5, FOOTNOTE), (1, 5e5, FAILS)]
+)
+def test_tasks_interfere_at_an_await(plain: float, awaiting: float, standing: Standing) -> None:
+    figures = lost(add_with_call=plain, add_with_await=awaiting) | {"seats_sold_twice_per_million": 1e6}
+    cell = judged(Topic.DATA, ASYNCIO, figures)
+    assert cell.standing is standing
+    assert ("With an asyncio.Lock nothing was lost; it cost 120 ns per update." in cell.footnote) is (
+        standing is FOOTNOTE
+    )
+
+
+@pytest.mark.parametrize(
+    ("plain", "calling", "twice", "standing"),
+    [(7, 5e5, 0, HOLDS), (0, 412_345, 8, FOOTNOTE), (0, 0, 8, FOOTNOTE), (0, 0, 0, FAILS)],
+)
+def test_threads_interfere_when_updates_are_lost(
+    plain: float, calling: float, twice: float, standing: Standing
+) -> None:
+    figures = lost(add=plain, add_with_call=calling) | {"seats_sold_twice_per_million": twice}
+    cell = judged(Topic.DATA, THREADS, figures)
+    assert cell.standing is standing
+    assert cell.headline == f"{short(plain)} lost of 1 million; {short(calling)} with a call in between"
+
+
+def test_a_headline_names_the_loss() -> None:
+    figures = lost(add=0, add_with_call=412_345) | {"seats_sold_twice_per_million": 8.0}
+    assert (
+        judged(Topic.DATA, THREADS, figures).headline == "0 lost of 1 million; 410,000 with a call in between"
+    )
+
+
+@pytest.mark.parametrize(("seen", "shared", "standing"), [(0, 0, HOLDS), (0, 3e5, FOOTNOTE), (1, 3e5, FAILS)])
+@pytest.mark.parametrize("backend", [PROCESSES, INTERPRETERS])
+def test_copies_do_not_interfere_unless_shared(
+    seen: int, shared: float, standing: Standing, backend: BackendName
+) -> None:
+    figures = {**lost(add=shared), "global_seen_by_parent": seen, "seats_sold_twice_per_million": 20.0}
+    if backend is PROCESSES:
+        figures["add_with_call_locked_lost_per_million"] = 0.0
+    cell = judged(Topic.DATA, backend, figures)
+    assert cell.standing is standing
+    if standing is FOOTNOTE:
+        lock = "a multiprocessing.Lock" if backend is PROCESSES else "the only token of a queue"
+        assert lock in cell.footnote
+
+
+def pinged(stages_: Mapping[Stage, tuple[float, float, float | None]], unanswered: int = 0) -> Figures:
+    """Make figures of stages: p50, p99, GIL wait; all others are as on an idle service."""
+    figures: dict[str, Figure] = {"pings_per_stage": 80}
+    every = {stage for service in stages(THREADS) for stage in service}
+    for stage in every:
+        p50, p99, wait = stages_.get(stage, (1.0, 2.0, 0.0))
+        figures |= {f"{stage.name}_ping_p50_ms": p50, f"{stage.name}_ping_p99_ms": p99}
+        figures |= {f"{stage.name}_gil_wait_share": wait, f"{stage.name}_unanswered": 0}
+    figures[f"{PRINTING.name}_unanswered"] = unanswered
+    return figures
+
+
+def test_a_loop_on_the_event_loop_leaves_no_answer() -> None:
+    cell = judged(Topic.TIME, ASYNCIO, pinged({PRINTING: (1000, 1000, 0.0)}, unanswered=80))
+    assert (cell.standing, cell.headline) == (HOLDS, "/ping p99 2 ms; with the infinite loop no answer")
+    assert judged(Topic.TIME, ASYNCIO, pinged({})).standing is FAILS
+
+
+@pytest.mark.parametrize(
+    ("printing", "computing", "standing"),
+    [
+        ((1.0, 7.0, 0.10), (1.0, 2.0, 0.0), HOLDS),
+        ((1.0, 7.0, 0.09), (6.0, 60.0, 0.5), FOOTNOTE),
+        ((1.0, 6.9, 0.9), (6.0, 60.0, 0.5), FOOTNOTE),
+        ((1.0, 6.9, 0.9), (6.0, 60.0, 0.05), FAILS),
+        ((1.0, 60.0, 0.0), (1.0, 2.0, 0.0), FAILS),
+        ((1.5, 60.0, None), (1.0, 2.0, None), HOLDS),
+        ((1.4, 60.0, None), (1.0, 2.0, None), FAILS),
+    ],
+)
+def test_threads_interfere_in_time_through_the_gil(
+    printing: tuple[float, float, float | None],
+    computing: tuple[float, float, float | None],
+    standing: Standing,
+) -> None:
+    figures = pinged({PRINTING: printing, COMPUTING: computing})
+    assert judged(Topic.TIME, THREADS, figures).standing is standing
+
+
+def test_a_rise_counts_by_ratio_too() -> None:
+    idle_late = pinged({IDLE: (1.0, 5.0, 0.0), PRINTING: (1.0, 14.9, 0.5), COMPUTING: (1.0, 14.9, 0.5)})
+    assert judged(Topic.TIME, THREADS, idle_late).standing is FAILS
+
+
+def test_pings_without_an_answer_are_named_by_their_share() -> None:
+    cell = judged(Topic.TIME, THREADS, pinged({PRINTING: (2.0, 1000, 0.8)}, unanswered=20))
+    assert "with the infinite loop no answer within 1 s to 25 % of pings" in cell.headline
+    assert "waiting for the GIL 80 % of the time" in cell.headline
+
+
+@pytest.mark.parametrize("backend", [PROCESSES, INTERPRETERS])
+@pytest.mark.parametrize(
+    ("stage", "pings", "standing"),
+    [
+        (PRINTING, (1.0, 2.0, 0.0), HOLDS),
+        (MANY, (4.0, 20.0, 0.0), FOOTNOTE),
+        (PRINTING, (4.0, 800.0, 0.0), FOOTNOTE),
+        (COMPUTING, (4.0, 20.0, 0.3), FAILS),
+        (PRINTING, (4.0, 20.0, None), FAILS),
+    ],
+)
+def test_those_apart_interfere_through_the_cores_at_most(
+    backend: BackendName, stage: Stage, pings: tuple[float, float, float | None], standing: Standing
+) -> None:
+    cell = judged(Topic.TIME, backend, pinged({stage: pings}))
+    assert cell.standing is standing
+    assert cell.footnote.startswith("They share the cores.") is (standing is FOOTNOTE)
+
+
+@pytest.mark.parametrize(
+    ("backend", "died", "neighbour", "standing"),
+    [
+        (ASYNCIO, True, None, HOLDS),
+        (THREADS, True, None, HOLDS),
+        (THREADS, False, False, FAILS),
+        (PROCESSES, False, True, FOOTNOTE),
+        (PROCESSES, False, False, HOLDS),
+        (PROCESSES, True, None, FAILS),
+        (INTERPRETERS, True, None, FAILS),
+    ],
+)
+def test_crash(backend: BackendName, died: bool, neighbour: bool | None, standing: Standing) -> None:  # noqa: FBT001
+    figures = {"service_died": died, "neighbour_failed": neighbour, "answers_again_ms": 85.2}
+    cell = judged(Topic.CRASH, backend, figures)
+    assert cell.standing is standing
+    assert "85 ms" in cell.headline
+
+
+def suited(waiting: tuple[float, float], computing: tuple[float, float], **rates: float) -> Figures:
+    """Make figures: calls/s and longest stall (ms) of fetching and of computing, calls/s of others."""
+    figures: dict[str, Figure] = {"cores": 2, "workers": 2}
+    own = {"sha256": 100.0, "json_roundtrip": 100.0, "noop": 1000.0, "sort_payload": 100.0, **rates}
+    for name, pair in {"http_fetch": waiting, "primes": computing}.items():
+        figures |= {f"{name}_calls_per_s": pair[0], f"{name}_longest_stall_ms": pair[1]}
+    for name, rate in own.items():
+        figures |= {f"{name}_calls_per_s": rate, f"{name}_longest_stall_ms": 56.0}
+    return figures
+
+
+ON_LOOP = suited((300, 2), (300, 40))
+
+
+@pytest.mark.parametrize(
+    ("backend", "rate", "stall_ms", "standing"),
+    [
+        (THREADS, 240, 99, HOLDS),
+        (THREADS, 239, 2, FAILS),
+        (THREADS, 300, 100, FAILS),
+        (PROCESSES, 239, 2, HOLDS),
+        (PROCESSES, 240, 2, FAILS),
+        (INTERPRETERS, 80, 2, HOLDS),
+    ],
+)
+def test_waiting_work(backend: BackendName, rate: float, stall_ms: float, standing: Standing) -> None:
+    cell = judged(Topic.WAITING_WORK, backend, suited((rate, stall_ms), (300, 2)), asyncio=ON_LOOP)
+    assert cell.standing is standing
+    if backend is PROCESSES and standing is HOLDS:
+        assert cell.footnote == "Its 2 workers wait for 2 calls at a time, of the 8 in flight."
+
+
+@pytest.mark.parametrize(
+    ("backend", "rate", "stall_ms", "sha256", "standing"),
+    [
+        (THREADS, 390, 40, 100, HOLDS),
+        (THREADS, 391, 40, 100, FAILS),
+        (THREADS, 300, 40, 131, FOOTNOTE),
+        (THREADS, 300, 2, 130, HOLDS),
+        (PROCESSES, 391, 40, 100, HOLDS),
+        (PROCESSES, 300, 20, 100, FAILS),
+        (PROCESSES, 300, 19, 100, HOLDS),
+    ],
+)
+def test_computing_work(
+    backend: BackendName, rate: float, stall_ms: float, sha256: float, standing: Standing
+) -> None:
+    figures = suited((300, 2), (rate, stall_ms), sha256=sha256)
+    assert judged(Topic.COMPUTING_WORK, backend, figures, asyncio=ON_LOOP).standing is standing
+
+
+def test_one_core_has_no_speed_to_gain() -> None:
+    figures = {**suited((300, 2), (600, 40), sha256=600), "cores": 1}
+    assert judged(Topic.COMPUTING_WORK, THREADS, figures, asyncio=ON_LOOP).standing is HOLDS
+
+
+def test_the_footnotes_of_computing_have_their_numbers() -> None:
+    on_threads = suited((300, 2), (300, 40), sha256=190, noop=500)
+    cell = judged(Topic.COMPUTING_WORK, THREADS, on_threads, asyncio=ON_LOOP)
+    assert "SHA-256 ran 1.9 times as fast" in cell.footnote
+    assert "kept the event loop from running for 56 ms" in cell.footnote
+    cell = judged(
+        Topic.COMPUTING_WORK, PROCESSES, suited((80, 2), (600, 3), noop=89, sort_payload=61), asyncio=ON_LOOP
+    )
+    assert cell.standing is FOOTNOTE
+    assert "89 no-op calls/s against 1,000 on the event loop itself" in cell.footnote
+    assert "ran 0.61 times as fast" in cell.footnote
+    cell = judged(Topic.COMPUTING_WORK, ASYNCIO, ON_LOOP, threads=on_threads)
+    assert (cell.standing, cell.headline) == (FOOTNOTE, "300 calls/s, longest stall 40 ms")
+    assert "1,000 no-op calls/s against 500 on threads" in cell.footnote
+    assert judged(Topic.COMPUTING_WORK, ASYNCIO, ON_LOOP, threads=ON_LOOP).standing is HOLDS
+
+
+def test_without_the_event_loop_there_is_nothing_to_compare_with() -> None:
+    cell = judged(Topic.COMPUTING_WORK, THREADS, ON_LOOP)
+    assert cell.standing is UNKNOWN
+    assert "it was not measured on asyncio" in cell.footnote
+
+
+def cost(start_ms: float, call_us: float, worker_mb: float) -> Figures:
+    return {"start_ms": start_ms, "call_us": call_us, "worker_mb": worker_mb, "start_method": "fork"}
+
+
+@pytest.mark.parametrize(
+    ("figures", "standing"),
+    [((19.9, 199, 99), HOLDS), ((20, 199, 99), FAILS), ((1, 200, 99), FAILS), ((1, 9, 100), FAILS)],
+)
+def test_a_loop_costs_almost_nothing(figures: tuple[float, float, float], standing: Standing) -> None:
+    names = ("start_ms", "call_us", "ten_thousand_tasks_mb")
+    assert judged(Topic.COSTS, ASYNCIO, dict(zip(names, figures, strict=True))).standing is standing
+
+
+@pytest.mark.parametrize(
+    ("figures", "standing"),
+    [((19.9, 999, 0.9), HOLDS), ((20, 999, 0.9), FAILS), ((1, 1000, 0.9), FAILS), ((1, 9, 1.0), FAILS)],
+)
+def test_a_thread_is_cheap(figures: tuple[float, float, float], standing: Standing) -> None:
+    assert judged(Topic.COSTS, THREADS, cost(*figures)).standing is standing
+
+
+@pytest.mark.parametrize(
+    ("figures", "standing"),
+    [((3.0, 1, 3.0), HOLDS), ((3.0, 1, 2.9), FOOTNOTE), ((2.9, 30, 2.9), FOOTNOTE), ((2.9, 29, 2.9), FAILS)],
+)
+def test_a_process_is_expensive(figures: tuple[float, float, float], standing: Standing) -> None:
+    cell = judged(Topic.COSTS, PROCESSES, cost(*figures), threads=cost(1, 10, 1))
+    assert cell.standing is standing
+    assert "(fork)" in cell.headline
+
+
+@pytest.mark.parametrize(
+    ("figures", "standing"),
+    [((5, 50, 5), HOLDS), ((11, 50, 5), FOOTNOTE), ((11, 9, 0.9), FAILS)],
+)
+def test_an_interpreter_is_in_between(figures: tuple[float, float, float], standing: Standing) -> None:
+    threads, processes = cost(1, 10, 1), cost(10, 100, 10)
+    cell = judged(Topic.COSTS, INTERPRETERS, cost(*figures), threads=threads, processes=processes)
+    assert cell.standing is standing
+    if standing is FOOTNOTE:
+        assert cell.footnote.startswith("In between only to call and in memory.")
+
+
+def test_a_cost_without_one_to_compare_with_is_not_measured() -> None:
+    cell = judged(Topic.COSTS, PROCESSES, cost(1, 1, 1))
+    assert (cell.standing, cell.headline) == (UNKNOWN, "not measured")
+
+
+@pytest.mark.parametrize(("ran", "standing"), [(True, HOLDS), (False, FAILS)])
+def test_a_call_shows_its_two_lines(ran: bool, standing: Standing) -> None:  # noqa: FBT001
+    code = 'def in_threads():\n    """Run."""\n    import threading\n\n    threading.Thread().start()\n    return 1\n'
+    results = {("calling", THREADS): Taken({"ran": ran}, code)}
+    cell = judge(Topic.CALL, THREADS, results)
+    assert cell.standing is standing
+    assert cell.code == "import threading\nthreading.Thread().start()"
+
+
+@pytest.mark.parametrize("topic", list(Topic))
+@pytest.mark.parametrize("backend", list(BackendName))
+def test_figures_that_are_missing_or_no_numbers_are_not_judged(topic: Topic, backend: BackendName) -> None:
+    garbage: Figures = {"seen": 3, "service_died": "no", "ran": None, "answers_again_ms": "soon"}
+    for figures in (dict[str, Figure](), garbage):
+        cell = judged(topic, backend, figures)
+        assert cell.standing is UNKNOWN
+        assert cell.footnote.startswith("The figures cannot be judged: ")
+        assert cell.says == CLAIMS[topic].says[backend]
+
+
+def test_all_cells_are_there_in_order_with_their_reasons() -> None:
+    cells = judge_all({("sharing", THREADS): Taken({"seen": True}, "code")})
+    assert [(cell.topic, cell.backend) for cell in cells] == [(t, b) for t in Topic for b in BackendName]
+    known = [cell for cell in cells if cell.standing is not UNKNOWN]
+    assert [(cell.topic, cell.backend, cell.code) for cell in known] == [(Topic.SHARING, THREADS, "code")]
+    assert {cell.footnote for cell in cells if cell.standing is UNKNOWN} == {"It was not run."}
+
+
+def test_numbers_are_written_with_the_digits_that_count() -> None:
+    assert [short(value) for value in (0, 0.061, 4.21, 48.7, 333.4, 412_345, 1e6)] == [
+        "0",
+        "0.061",
+        "4.2",
+        "49",
+        "333",
+        "410,000",
+        "1,000,000",
+    ]
+    assert [milliseconds(value) for value in (0.0066, 0.5, 12.3, 1500)] == [
+        "6.6 us",
+        "500 us",
+        "12 ms",
+        "1.5 s",
+    ]
+    assert percent(0.714) == "71 %"
