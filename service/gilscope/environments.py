@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,6 +85,15 @@ def prepare(wanted: Sequence[str], tell: Callable[[str], None]) -> tuple[Environ
     """
     found = [_one(find(text), tell) for text in wanted]
     return tuple(_named_apart(found))
+
+
+def own() -> Environment:
+    """Return the environment that this process runs in.
+
+    Raises:
+        GilscopeError: another process of it cannot be started.
+    """
+    return environment(sys.executable, sys.executable, describe(sys.executable), ask(_check(sys.executable)))
 
 
 def find(text: str) -> str:

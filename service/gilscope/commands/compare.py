@@ -17,7 +17,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,6 +39,7 @@ from gilscope.model import (
 __all__ = ["add_arguments", "run"]
 
 if TYPE_CHECKING:
+    from gilscope.claims import Textbook
     from gilscope.commands.resuming import Start
     from gilscope.compare.experiment import Experiment
     from gilscope.compare.store import RunFolder
@@ -102,9 +103,10 @@ def _nothing_to_resume(options: argparse.Namespace, folder: RunFolder) -> int:
     """Say where the report of a complete run is; where that was not reached, write it."""
     from gilscope.commands.drawing import render_report  # noqa: PLC0415
     from gilscope.compare.store import summary  # noqa: PLC0415
+    from gilscope.compare.textbook_file import read_textbook  # noqa: PLC0415
 
     if not folder.has_report:
-        folder.write_report(render_report(folder.read()))
+        folder.write_report(render_report(folder.read(), read_textbook(folder.path)))
     if options.json:
         print(json.dumps(summary(folder.read_run(), folder.path), indent=1))  # noqa: T201
     told = f"nothing to resume: {folder.path} is complete\nreport: {folder.report}"
@@ -234,13 +236,15 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
     """Write the report on what was measured and say where it is."""
     from gilscope.commands.drawing import render_report  # noqa: PLC0415
     from gilscope.compare.store import summary  # noqa: PLC0415
+    from gilscope.compare.textbook_file import read_textbook  # noqa: PLC0415
     from gilscope.report.console import describe_pythons, describe_sweep  # noqa: PLC0415
 
     run, folder = evidence.run, start.folder
     count = len(run.trials) + len(run.searched)
     if not count:
         return _nothing_measured(run, folder)
-    report = folder.write_report(render_report(evidence))
+    textbook = None if interrupted or not options.textbook else _textbook(folder, options.python or ())
+    report = folder.write_report(render_report(evidence, textbook or read_textbook(folder.path)))
     if options.json:
         print(json.dumps(summary(run, folder.path), indent=1))  # noqa: T201
     for told in filter(None, (describe_sweep(run), describe_pythons(run))):
@@ -254,6 +258,17 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
     if interrupted:
         return INTERRUPTED
     return 0 if any(trial.valid for trial in (*run.trials, *run.searched)) else 1
+
+
+def _textbook(folder: RunFolder, pythons: Sequence[str]) -> Textbook | None:
+    """Measure the textbook's table, and keep it beside the run; None where that was interrupted."""
+    from gilscope.commands.textbook import environments, measured  # noqa: PLC0415
+    from gilscope.compare.textbook_file import write_textbook  # noqa: PLC0415
+
+    textbook = None
+    for textbook in measured(environments(pythons)):
+        write_textbook(folder.path, textbook)
+    return textbook
 
 
 def _nothing_measured(run: Run, folder: RunFolder) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
+from gilscope.claims import Textbook
 from gilscope.errors import UsageError
 from gilscope.flame.algebra import total
 from gilscope.flame.difference import Named, sides
@@ -24,6 +25,8 @@ from gilscope.palette import BACKENDS
 from gilscope.report import html
 from gilscope.report.diff import ChangedGraph, Differences, render_diff
 from gilscope.report.sections import Difference
+from gilscope.report.textbook import build_textbook
+from gilscope.textbook.claims_table import CLAIMS
 
 
 def draw_flame(plan: Plan, flame: Flame, folded: Folded, *, standalone: bool = True) -> str:
@@ -47,8 +50,8 @@ PAIRS = (
 """Of these, the first two backends that were both profiled are compared in the report."""
 
 
-def render_report(evidence: Evidence) -> str:
-    """Render the run as one HTML page, its flame graphs included."""
+def render_report(evidence: Evidence, textbook: Textbook | None = None) -> str:
+    """Render the run as one HTML page, its flame graphs and the textbook's table (where it has one) included."""
     run = evidence.run
     graphs = {
         flame.path: draw_flame(run.plan, flame, evidence.stacks[flame.path], standalone=False)
@@ -62,6 +65,7 @@ def render_report(evidence: Evidence) -> str:
         differences={workload: list(_differences(evidence, workload)) for workload in workloads},
         viewer_style=viewer_style(),
         viewer_script=viewer_script(),
+        textbook=build_textbook(textbook, tuple(CLAIMS.values()), evidence) if textbook else None,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gilscope import __version__
-from gilscope.commands import classify, compare, diff, profile, report, serve, top
+from gilscope.commands import classify, compare, diff, profile, report, serve, textbook, top
 from gilscope.errors import INTERRUPTED, GilscopeError
 
 
@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "profile": profile,
     "report": report,
     "diff": diff,
+    "textbook": textbook,
 }
 
 

@@ -121,16 +121,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help="show the comparison on a page while it runs (default port: a free one)",
     )
+    parser.add_argument(
+        "--textbook",
+        action="store_true",
+        help="end with the textbook's table, measured, as a page of the report (about 40 s more)",
+    )
     parser.add_argument("--json", action="store_true", help="print the verdicts as one JSON object")
     parser.add_argument(
         "--resume",
         type=Path,
         metavar="RUN",
-        help="finish a comparison that was interrupted: all else is in its folder; goes with --live and --json alone",
+        help="finish a comparison that was interrupted: all else is in its folder; goes with --live, --json and --textbook alone",
     )
 
 
-BESIDE_RESUME = frozenset({"resume", "live", "json"})
+BESIDE_RESUME = frozenset({"resume", "live", "json", "textbook"})
 
 
 def require_resume_alone(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
     from gilscope.commands.drawing import render_report  # noqa: PLC0415
     from gilscope.compare.holding import holder  # noqa: PLC0415
     from gilscope.compare.store import RunFolder, summary  # noqa: PLC0415
+    from gilscope.compare.textbook_file import read_textbook  # noqa: PLC0415
     from gilscope.report.console import (  # noqa: PLC0415
         describe_pythons,
         describe_state,
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     folder = RunFolder(options.run)
     writer = holder(folder.path)  # Asked first: what ends meanwhile is read complete.
     evidence = folder.read()
-    report = folder.write_report(render_report(evidence))
+    report = folder.write_report(render_report(evidence, read_textbook(folder.path)))
     if told := describe_state(evidence.run, str(folder.path), writer):
         print(told, file=sys.stderr)  # noqa: T201
     if options.json:

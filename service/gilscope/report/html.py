@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -20,6 +21,9 @@ from gilscope.report.growth import describe_break_evens, growth_chart
 from gilscope.report.method import Method, build_method, offered
 from gilscope.report.pythons import PythonSection, build_pythons
 from gilscope.report.sections import Difference, Pair, Section, build_section
+
+if TYPE_CHECKING:
+    from gilscope.report.textbook import TextbookPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ def render(
     differences: Mapping[str, Sequence[Difference]] | None = None,
     viewer_style: str = "",
     viewer_script: str = "",
+    textbook: TextbookPage | None = None,
 ) -> str:
     """Render a run as one HTML document.
 
@@ -66,6 +71,7 @@ def render(
         graphs: :attr:`Flame.path <gilscope.model.Flame.path>` to inline SVG. This markup is trusted and
             embedded as it is; everything else is escaped.
         differences: how graphs differ, by workload; their markup is trusted, too.
+        textbook: the textbook's table, built by :mod:`gilscope.report.textbook`, where the run has one.
         viewer_style: CSS of the flame graphs, embedded once.
         viewer_script: JavaScript of the flame graphs, embedded once. No other script may run in the page:
             its Content-Security-Policy names this one by its SHA-256, and allows no request at all.
@@ -75,6 +81,7 @@ def render(
         viewer_style=viewer_style,
         viewer_script=viewer_script,
         page=_page(evidence, graphs, differences or {}),
+        textbook=textbook,
     )
 
 

@@ -95,9 +95,7 @@ def _section(evidence: Evidence, anchor: str, workload: str, targets: Sequence[T
     )
 
 
-def _row(
-    facts: Facts, python: str, verdict: Verdict | None, changes: Sequence[PythonChange]
-) -> PythonRow:
+def _row(facts: Facts, python: str, verdict: Verdict | None, changes: Sequence[PythonChange]) -> PythonRow:
     rate = known.rate(facts)
     if rate is None:
         return PythonRow(facts.backend, python, instead=facts.excluded or "no valid trial yet")

@@ -1,0 +1,127 @@
+"""Measure the table that every tutorial prints: what threads and processes share, suffer and suit.
+
+Threads share memory, may interfere with each other and suit I/O-bound work; processes do not share, cannot interfere
+and suit CPU-bound work. Each cell is measured here, for asyncio and subinterpreters as well: whether it holds, needs a
+footnote or is wrong, with its figures and the code that was run. It takes about 40 s on each Python. For example:
+
+  gilscope textbook
+  gilscope textbook --python python3.11 python3.14
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gilscope import __version__
+from gilscope.errors import INTERRUPTED
+
+if TYPE_CHECKING:
+    from gilscope.claims import Measured, Textbook
+    from gilscope.environments import Environment
+    from gilscope.textbook.measuring import Tell
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--python",
+        nargs="+",
+        action="extend",
+        metavar="PATH",
+        help="measure on these Pythons (default: the one that gilscope runs on)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the table goes (default: profiles/<time>-textbook)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print the table, write it as JSON and as a page."""
+    from gilscope.compare.holding import holding  # noqa: PLC0415
+    from gilscope.compare.store import OWN_FOLDER, RunFolder, default_folder, write_text  # noqa: PLC0415
+    from gilscope.compare.textbook_file import TEXTBOOK_PAGE, to_document, write_textbook  # noqa: PLC0415
+    from gilscope.report.textbook import describe_textbook, render_textbook  # noqa: PLC0415
+    from gilscope.textbook.claims_table import CLAIMS  # noqa: PLC0415
+
+    if options.out is not None:
+        RunFolder.require_new(options.out)
+    folder = options.out or default_folder("textbook", datetime.now(UTC))
+    claims = tuple(CLAIMS.values())
+    with holding(folder, remedy=OWN_FOLDER):
+        textbook = None
+        for textbook in measured(environments(options.python or ())):
+            write_textbook(folder, textbook)  # What was measured is kept, whatever becomes of the rest.
+        if textbook is None:
+            return INTERRUPTED
+        page = folder / TEXTBOOK_PAGE
+        write_text(page, render_textbook(textbook, claims))
+    interrupted = len(textbook.measured) < max(1, len(options.python or ()))
+    if options.json:
+        print(json.dumps(to_document(textbook), indent=1))  # noqa: T201
+    else:
+        print(describe_textbook(textbook, claims))  # noqa: T201
+    print(f"\npage: {page}", file=sys.stderr if options.json else sys.stdout)
+    return INTERRUPTED if interrupted else 0
+
+
+def environments(wanted: Sequence[str]) -> tuple[Environment, ...]:
+    """Return the Pythons to measure on: those that are wanted, or this one.
+
+    Raises:
+        UsageError: one of them is none that can be measured on.
+    """
+    from gilscope.environments import own, prepare  # noqa: PLC0415
+
+    if not wanted:
+        return (own(),)
+    return prepare(wanted, lambda told: print(told, file=sys.stderr))  # noqa: T201
+
+
+def measured(pythons: Sequence[Environment]) -> Iterator[Textbook]:
+    """Yield the table as it grows, a Python at a time; Ctrl-C ends it with what was measured until then."""
+    from gilscope.claims import Textbook  # noqa: PLC0415
+    from gilscope.compare.machine import describe_machine  # noqa: PLC0415
+    from gilscope.compare.metering import Meter  # noqa: PLC0415
+    from gilscope.textbook.measuring import measure  # noqa: PLC0415
+
+    made_at, machine, meter = datetime.now(UTC).isoformat(timespec="seconds"), describe_machine(), Meter(None)
+    cautions = tuple(caution for one in pythons for caution in one.cautions)
+    found: list[Measured] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        for one in pythons:
+            with _telling(one.interpreter.name) as tell:
+                found.append(measure(one.interpreter, one.executable, tells=tell))
+            steal = meter.usage().steal_share
+            yield Textbook(__version__, made_at, machine, tuple(found), steal, cautions)
+
+
+@contextlib.contextmanager
+def _telling(python: str) -> Iterator[Tell]:
+    """Say what is measured: on a terminal in a line that changes, elsewhere in a line for each row."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from gilscope.claims import Topic  # noqa: PLC0415
+    from gilscope.model import BackendName  # noqa: PLC0415
+    from gilscope.textbook.claims_table import CLAIMS  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    told: set[Topic] = set()
+    if not console.is_terminal:
+
+        def tell(topic: Topic, backend: BackendName) -> None:  # noqa: ARG001  a line a row will do
+            if topic not in told:
+                told.add(topic)
+                console.print(f"[{python}] {CLAIMS[topic].title}", markup=False)
+
+        yield tell
+        return
+    with console.status("") as status:
+        yield lambda topic, backend: status.update(f"Python {python}: {CLAIMS[topic].title}, {backend}")

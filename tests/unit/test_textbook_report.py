@@ -1,0 +1,216 @@
+"""The textbook's table as a page, as a section of a report, in the terminal and on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from factories import PROCESSES, THREADS, make_evidence, with_stacks
+from textbooks import CODE, FREE, NEW, OLD, REASON, make_measured, make_textbook
+
+from gilscope.claims import Measured, Topic
+from gilscope.commands import textbook as command
+from gilscope.commands.drawing import render_report
+from gilscope.commands.main import main
+from gilscope.compare.textbook_file import TEXTBOOK_FILE, read_textbook, to_document, write_textbook
+from gilscope.environments import Environment
+from gilscope.errors import INTERRUPTED, RunFileError
+from gilscope.model import BackendName, Caution
+from gilscope.report.textbook import FREE_THREADED, build_textbook, describe_textbook, render_textbook
+from gilscope.textbook import measuring
+from gilscope.textbook.claims_table import CLAIMS
+
+ALL = tuple(CLAIMS.values())
+
+
+def test_there_is_a_row_for_each_claim_and_a_column_for_each_backend() -> None:
+    (table,) = build_textbook(make_textbook(NEW), ALL).tables
+    assert [row.title for row in table.rows] == [claim.title for claim in ALL]
+    assert [column.name for column in table.columns] == [backend.value for backend in BackendName]
+    assert all(len(row.cells) == 4 for row in table.rows)
+    assert table.heading == "Python 3.14.2"
+    assert (
+        table.summary.replace("\u00a0", " ")
+        == "36 cells in 34.5 s: 26 hold, 9 hold with a footnote, 1 do not hold"
+    )
+
+
+def test_a_column_that_could_not_be_measured_says_why_once() -> None:
+    (table,) = build_textbook(make_textbook(OLD), ALL).tables
+    assert [column.reason for column in table.columns] == ["", "", "", REASON]
+    assert table.summary.endswith("9 not measured")
+    told = describe_textbook(make_textbook(OLD), ALL)
+    assert told.count(REASON) == 1
+    assert f"  interpreters: {REASON}" in told
+
+
+def test_a_free_threaded_python_is_one_more_column_of_the_others() -> None:
+    tables = build_textbook(make_textbook(OLD, NEW, FREE), ALL).tables
+    assert [table.heading for table in tables] == ["Python 3.11.7", "Python 3.14.2"]
+    for table in tables:
+        assert table.columns[-1].name == FREE_THREADED
+        assert table.columns[-1].backend is THREADS
+        assert table.rows[0].cells[-1].headline == "sharing on threads, Python 3.14.2t"
+
+
+def test_alone_it_has_a_table_of_its_own() -> None:
+    (table,) = build_textbook(make_textbook(FREE), ALL).tables
+    assert table.heading == "Python 3.14.2t"
+    assert len(table.columns) == 4
+
+
+def test_the_page_shows_everything_and_nothing_is_markup() -> None:
+    page = render_textbook(make_textbook(NEW), ALL)
+    assert "&lt;shared memory&gt;" in page
+    assert "&#39;&lt;here&gt;&#39;" in page
+    assert "<script" not in page
+    assert "default-src &#39;none&#39;" in page
+    for claim in ALL:
+        assert claim.title in page
+    assert page.count("<td class=") == 36
+    assert page.count("gilscope/textbook/cells/sharing.py") == 4
+    for figure in (
+        "<dt>ping p99, ms</dt><dd>12.3</dd>",
+        "<dt>calls, /s</dt>",
+        "<dt>seen</dt><dd>yes</dd>",
+        "fork",
+    ):
+        assert figure in page
+
+
+def test_of_the_call_the_code_is_shown_and_of_others_folded() -> None:
+    told = describe_textbook(make_textbook(NEW), ALL)
+    assert told.count("def change() -> None:") == 4
+    assert f"{Topic.CALL} on threads" not in told
+    assert CODE.splitlines()[0].replace(">", "&gt;") in render_textbook(make_textbook(NEW), ALL)
+
+
+def test_what_is_wrong_is_said_in_words_and_a_mark() -> None:
+    told = describe_textbook(make_textbook(NEW), ALL)
+    assert "  ✗  threads         yes: does not hold" in told
+    assert "  ✓* processes       no: holds with a footnote" in told
+    assert '<td class="fails"' in render_textbook(make_textbook(NEW), ALL)
+
+
+def test_stolen_time_and_cautions_are_told() -> None:
+    page = build_textbook(make_textbook(NEW, steal=0.25), ALL)
+    assert (
+        page.cautions[0].replace("\u00a0", " ").startswith("The machine's hypervisor gave 25 % of its time")
+    )
+    assert build_textbook(make_textbook(NEW, steal=0.01), ALL).cautions == ()
+    assert build_textbook(make_textbook(NEW, steal=None), ALL).cautions == ()
+    told = replace(make_textbook(NEW), cautions=(Caution("c", "the GIL is on", "switch it off"),))
+    assert "! the GIL is on: switch it off" in describe_textbook(told, ALL)
+
+
+def test_in_a_report_the_comparison_has_its_say() -> None:
+    evidence = with_stacks(make_evidence())
+    (table,) = build_textbook(make_textbook(NEW), ALL, evidence).tables
+    rows = {row.title: row for row in table.rows}
+    computing = {cell.backend: cell.under_load for cell in rows["suits CPU-bound work"].cells}
+    assert any(
+        line.startswith("primes: ") and "the throughput of asyncio" in line for line in computing[PROCESSES]
+    )
+    assert not any(line.startswith("http_fetch") for line in computing[PROCESSES])
+    waiting = {cell.backend: cell.under_load for cell in rows["suits I/O-bound work"].cells}
+    assert [line.partition(":")[0] for line in waiting[THREADS]] == ["http_fetch"]
+    assert all(not cell.under_load for cell in rows["shares memory"].cells)
+
+    page = render_report(evidence, make_textbook(NEW))
+    assert 'id="textbook"' in page
+    assert "Under load, primes:" in page
+    assert 'id="textbook"' not in render_report(evidence)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    textbook = make_textbook(OLD, FREE, steal=0.125)
+    write_textbook(tmp_path, textbook)
+    assert read_textbook(tmp_path) == textbook
+    assert json.loads((tmp_path / TEXTBOOK_FILE).read_text())["schema"] == 1
+    assert read_textbook(tmp_path / "elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [('{"schema": 2}', "has schema 2"), ("{}", "is damaged"), ("no JSON", "is damaged")]
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / TEXTBOOK_FILE).write_text(text)
+    with pytest.raises(RunFileError, match=said):
+        read_textbook(tmp_path)
+
+
+# The command, with measurements that are made up.
+
+
+@pytest.fixture
+def pythons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fake environments, and how each Python is measured; returns the names of those that were."""
+    seen: list[str] = []
+    known = {"old": OLD, "new": NEW, "stops": FREE}
+
+    def environments(wanted: Sequence[str]) -> tuple[Environment, ...]:
+        return tuple(Environment(known[name], "/bin/python", {}) for name in wanted or ("old",))
+
+    def measure(python: object, _executable: str, *, tells: measuring.Tell) -> Measured:
+        if python is FREE:
+            raise KeyboardInterrupt
+        assert python in (OLD, NEW)
+        for topic in (Topic.SHARING, Topic.SHARING, Topic.DATA):
+            tells(topic, THREADS)
+        found = make_measured(OLD if python is OLD else NEW)
+        seen.append(found.python.name)
+        return found
+
+    monkeypatch.setattr(command, "environments", environments)
+    monkeypatch.setattr(measuring, "measure", measure)
+    return seen
+
+
+def test_it_prints_the_table_and_keeps_it(
+    pythons: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["textbook", "--out", str(tmp_path / "out")]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Python 3.11.7: 36 cells")
+    assert out.endswith(f"page: {tmp_path}/out/textbook.html\n")
+    assert err == "[3.11.7] shares memory\n[3.11.7] may interfere: data\n"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["textbook.html", "textbook.json"]
+    assert pythons == ["3.11.7"]
+
+
+def test_json_is_all_there_is_on_standard_output(
+    pythons: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["textbook", "--json", "--python", "old", "new", "--out", str(tmp_path / "out")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [one["python"]["name"] for one in document["measured"]] == pythons == ["3.11.7", "3.14.2"]
+    found = read_textbook(tmp_path / "out")
+    assert found is not None
+    assert document == to_document(found)
+
+
+def test_interrupted_it_keeps_the_pythons_that_it_had(
+    pythons: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["textbook", "--python", "new", "stops", "--out", str(tmp_path / "out")])
+    assert code == INTERRUPTED
+    assert "Python 3.14.2: 36 cells" in capsys.readouterr().out
+    assert pythons == ["3.14.2"]
+
+
+def test_interrupted_at_once_it_leaves_nothing(pythons: list[str], tmp_path: Path) -> None:
+    assert main(["textbook", "--python", "stops", "--out", str(tmp_path / "out")]) == INTERRUPTED
+    assert not (tmp_path / "out").exists()
+    assert pythons == []
+
+
+def test_a_folder_that_is_used_is_refused_first(
+    pythons: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "something").touch()
+    assert main(["textbook", "--out", str(tmp_path)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert pythons == []
