@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +16,7 @@ from gilscope.lens.control import Lens
 from gilscope.model import BackendName, Interpreter
 from gilscope.textbook import looping_stages, measuring
 from gilscope.textbook.cells import calling, sharing
+from gilscope.textbook.claims_table import CELLS
 from gilscope.textbook.judging import Taken, judge_all
 from gilscope.textbook.looping_stages import COMPUTING, IDLE, PRINTING, stages
 from gilscope.textbook.measuring import (
@@ -25,7 +28,7 @@ from gilscope.textbook.measuring import (
     unavailable,
 )
 from gilscope.textbook.pinging import Pings
-from gilscope.textbook.showing import code_of, first_lines
+from gilscope.textbook.showing import code_of, first_lines, shown
 
 NEW = Interpreter(
     "3.14.2", "python3.14", "3.14.2", free_threaded=False, gil_enabled=True, start_method="forkserver"
@@ -227,3 +230,14 @@ def test_the_two_lines_of_a_call_are_lines_of_the_experiment(backend: BackendNam
     assert lines[0].startswith(("import ", "from "))
     source = [line.partition("  #")[0].strip() for line in Path(calling.__file__).read_text().splitlines()]
     assert all(line in source for line in lines)
+
+
+@pytest.mark.parametrize("cells", sorted(set(CELLS.values()) - {"looping"}))
+@pytest.mark.parametrize("backend", list(BackendName))
+def test_what_is_shown_of_an_experiment_is_short_and_is_what_runs(cells: str, backend: BackendName) -> None:
+    module = importlib.import_module(f"gilscope.textbook.cells.{cells}")
+    code = shown(module, backend)
+    assert 0 < len(code.splitlines()) <= 62
+    source = inspect.getsource(module)
+    for line in code.splitlines():
+        assert line in source

@@ -214,3 +214,12 @@ def test_a_folder_that_is_used_is_refused_first(
     assert main(["textbook", "--out", str(tmp_path)]) == 2
     assert "is not empty" in capsys.readouterr().err
     assert pythons == []
+
+
+def test_a_saved_table_is_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_textbook(tmp_path, make_textbook(NEW))
+    assert main(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("Python 3.14.2: 36 cells")
+    assert (tmp_path / "textbook.html").exists()
+    assert main(["report", "--json", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == 1

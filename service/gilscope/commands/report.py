@@ -31,6 +31,11 @@ def run(options: argparse.Namespace) -> int:
     )
 
     folder = RunFolder(options.run)
+    if not folder.has_run and (textbook := read_textbook(folder.path)) is not None:
+        from gilscope.commands.textbook import show  # noqa: PLC0415
+
+        show(textbook, folder.path, as_json=options.json)
+        return 0
     writer = holder(folder.path)  # Asked first: what ends meanwhile is read complete.
     evidence = folder.read()
     report = folder.write_report(render_report(evidence, read_textbook(folder.path)))

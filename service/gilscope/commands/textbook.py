@@ -46,30 +46,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write it as JSON and as a page."""
     from gilscope.compare.holding import holding  # noqa: PLC0415
-    from gilscope.compare.store import OWN_FOLDER, RunFolder, default_folder, write_text  # noqa: PLC0415
-    from gilscope.compare.textbook_file import TEXTBOOK_PAGE, to_document, write_textbook  # noqa: PLC0415
-    from gilscope.report.textbook import describe_textbook, render_textbook  # noqa: PLC0415
-    from gilscope.textbook.claims_table import CLAIMS  # noqa: PLC0415
+    from gilscope.compare.store import OWN_FOLDER, RunFolder, default_folder  # noqa: PLC0415
+    from gilscope.compare.textbook_file import write_textbook  # noqa: PLC0415
 
     if options.out is not None:
         RunFolder.require_new(options.out)
     folder = options.out or default_folder("textbook", datetime.now(UTC))
-    claims = tuple(CLAIMS.values())
     with holding(folder, remedy=OWN_FOLDER):
         textbook = None
         for textbook in measured(environments(options.python or ())):
             write_textbook(folder, textbook)  # What was measured is kept, whatever becomes of the rest.
         if textbook is None:
             return INTERRUPTED
-        page = folder / TEXTBOOK_PAGE
-        write_text(page, render_textbook(textbook, claims))
+        show(textbook, folder, as_json=options.json)
     interrupted = len(textbook.measured) < max(1, len(options.python or ()))
-    if options.json:
+    return INTERRUPTED if interrupted else 0
+
+
+def show(textbook: Textbook, folder: Path, *, as_json: bool) -> None:
+    """Print the table, and write it as a page.
+
+    Raises:
+        RunFileError: the page cannot be written.
+    """
+    from gilscope.compare.store import write_text  # noqa: PLC0415
+    from gilscope.compare.textbook_file import TEXTBOOK_PAGE, to_document  # noqa: PLC0415
+    from gilscope.report.textbook import describe_textbook, render_textbook  # noqa: PLC0415
+    from gilscope.textbook.claims_table import CLAIMS  # noqa: PLC0415
+
+    claims, page = tuple(CLAIMS.values()), folder / TEXTBOOK_PAGE
+    write_text(page, render_textbook(textbook, claims))
+    if as_json:
         print(json.dumps(to_document(textbook), indent=1))  # noqa: T201
     else:
         print(describe_textbook(textbook, claims))  # noqa: T201
-    print(f"\npage: {page}", file=sys.stderr if options.json else sys.stdout)
-    return INTERRUPTED if interrupted else 0
+    print(f"\npage: {page}", file=sys.stderr if as_json else sys.stdout)
 
 
 def environments(wanted: Sequence[str]) -> tuple[Environment, ...]:

@@ -20,9 +20,9 @@ def run(cells: str, backend: str, given: dict[str, str]) -> dict[str, object]:
     """Run one function; return its figures and its code."""
     module = importlib.import_module(f"{CELLS}.{cells}")
     figures = getattr(module, f"in_{backend}")(**given)
-    from gilscope.textbook.showing import code_of  # noqa: PLC0415  a worker process has no use for it
+    from gilscope.textbook.showing import shown  # noqa: PLC0415  a worker process has no use for it
 
-    return {"figures": figures, "code": code_of(module, f"in_{backend}")}
+    return {"figures": figures, "code": shown(module, backend)}
 
 
 def main() -> None:

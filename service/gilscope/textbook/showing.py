@@ -11,10 +11,10 @@ from types import ModuleType
 _REMARKS = re.compile(r"  # (?:noqa|type: ignore).*$", re.MULTILINE)
 
 
-def code_of(module: ModuleType, *functions: str) -> str:
+def code_of(module: ModuleType, *functions: str, with_all: bool = True) -> str:
     """Return the source of functions and of everything of its module that they use, in the module's order.
 
-    Remarks to the linters are left out.
+    Remarks to the linters are left out. ``with_all`` is False for the named ones alone.
     """
     source = inspect.getsource(module)
     parts = {name: node for node in ast.parse(source).body for name in _names(node)}
@@ -22,11 +22,19 @@ def code_of(module: ModuleType, *functions: str) -> str:
     while new:
         wanted |= new
         used = {name for one in new for name in _used(parts[one])}
-        new = (used & parts.keys()) - wanted
+        new = (used & parts.keys()) - wanted if with_all else set()
     chosen = {id(parts[name]): parts[name] for name in wanted}
     lines = source.splitlines()
     nodes = sorted(chosen.values(), key=lambda node: node.lineno)
     return _REMARKS.sub("", "\n\n\n".join("\n".join(_lines(lines, node)) for node in nodes))
+
+
+def shown(module: ModuleType, backend: str) -> str:
+    """Return the code of an experiment on a backend: what its module names in ``SHOWN``, or all that its function uses."""
+    chosen = getattr(module, "SHOWN", {}).get(backend)
+    if chosen is not None:
+        return code_of(module, *chosen, with_all=False)
+    return code_of(module, f"in_{backend}")
 
 
 def first_lines(code: str, function: str) -> str:

@@ -9,6 +9,14 @@ from multiprocessing.shared_memory import SharedMemory
 
 from gilscope.textbook.cells.common import available_mb, median_ms
 
+SHOWN = {
+    "asyncio": ("in_asyncio",),
+    "threads": ("through_executor", "in_threads"),
+    "processes": ("through_executor", "last_byte", "fill", "in_processes"),
+    "interpreters": ("through_executor", "in_interpreters"),
+}
+"""What a reader wants to see of each."""
+
 SIZES = {"1kB": (1_000, 20), "1MB": (1_000_000, 5), "100MB": (100_000_000, 2)}
 """How many bytes, and how often."""
 NEEDED_MB = 1_200

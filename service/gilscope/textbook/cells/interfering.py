@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from queue import Queue
 
+SHOWN = {
+    "asyncio": ("add_without_await", "add_with_await", "add_with_await_locked", "race_tasks"),
+    "threads": (
+        "Counter",
+        "plus_one",
+        "add",
+        "add_with_call",
+        "add_with_call_locked",
+        "sell",
+        "race_threads",
+    ),
+    "processes": ("add", "add_locked", "sell", "race_processes", "in_processes"),
+    "interpreters": ("add_in_buffer", "add_in_buffer_with_token", "sell", "in_interpreters"),
+}
+"""What a reader wants to see of each: what the workers do, and how they are started."""
+
 WORKERS = 2
 THREAD_TIMES, PROCESS_TIMES, TASK_TIMES, TOKEN_TIMES = 300_000, 150_000, 20_000, 20
 """How often each worker does it: as often as takes well under a second."""

@@ -15,6 +15,12 @@ from gilscope.workloads.base import Surroundings, Workload
 from gilscope.workloads.catalogue import BUILT_IN
 from gilscope.workloads.http_fetch import close_session
 
+SHOWN = dict.fromkeys(
+    ("asyncio", "threads", "processes", "interpreters"),
+    ("WORKLOADS", "IN_FLIGHT", "call_again_and_again", "longest_stall_ms", "load"),
+)
+"""What a reader wants to see: how the load is made, and how it is measured."""
+
 WORKLOADS = ("http_fetch", "primes", "sha256", "json_roundtrip", "noop", "sort_payload")
 IN_FLIGHT = 8
 WARM_UP_S, WINDOW_S, STOP_S = 0.05, 0.3, 1.0
