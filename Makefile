@@ -7,10 +7,11 @@ WITH_UV := $(if $(UV),yes,no)
 # uv chooses a fitting Python by itself, unless one is named: make demo PYTHON=python3.14
 UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--python $(PYTHON))
 
-# What counts for coverage, what runs side by side, and what measures and so runs alone.
+# What counts for coverage, what runs side by side, and what measures and so runs alone. By work stealing a process gets
+# neighbours, which share what is made once for a file.
 integration = $(addprefix tests/integration/test_,$(addsuffix .py,$(1)))
-COVERED := tests/unit $(call integration,pages diff_command serve_command service backends load_options)
-ALONE := $(call integration,lens classify top_command serve_lens flame_shares generator compare_command loadtests dashboards)
+COVERED := tests/unit $(call integration,pages serve_command service backends load_options)
+ALONE := $(call integration,lens classify top_command serve_lens flame_shares generator compare_command loadtests dashboards textbook_cells)
 BESIDE := $(filter-out $(COVERED) $(ALONE),$(wildcard tests/integration/test_*.py))
 
 .DEFAULT_GOAL := help
@@ -19,12 +20,12 @@ BESIDE := $(filter-out $(COVERED) $(ALONE),$(wildcard tests/integration/test_*.p
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## install, compare the demo set under load, print the verdicts, name the report
-	$(BIN)/gilscope compare
+demo: $(VENV)/.installed ## install, compare the demo set under load, measure the textbook, print the verdicts, name the report
+	$(BIN)/gilscope compare --textbook
 
 test: lint ## install what tests need, lint, type-check, test everything
-	$(BIN)/pytest $(COVERED) --numprocesses=auto --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
-	$(BIN)/pytest $(BESIDE) --numprocesses=4 $(PYTEST_ARGS)
+	$(BIN)/pytest $(COVERED) --numprocesses=auto --dist=worksteal --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest $(BESIDE) --numprocesses=4 --dist=worksteal $(PYTEST_ARGS)
 	$(BIN)/pytest $(ALONE) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict, import contracts

@@ -100,17 +100,22 @@ async def page() -> AsyncIterator[Page]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def difference(runs: Path) -> str:
+    """The address of the page of both."""
+    path = runs / "difference.html"
+    assert gilscope(runs, "diff", "before", "now", "--out", str(path)).returncode == 0
+    return path.as_uri()
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (390, True)])
 async def test_the_page_is_quiet_and_its_graphs_react(
     page: Page,
-    runs: Path,
-    tmp_path: Path,
+    difference: str,
     width: int,
     dark: bool,  # noqa: FBT001
 ) -> None:
-    path = tmp_path / "page.html"
-    assert gilscope(runs, "diff", "before", "now", "--out", str(path)).returncode == 0
-    await page.open(path.as_uri(), width=width, dark=dark)
+    await page.open(difference, width=width, dark=dark)
     assert await page.evaluate("document.body.innerText.includes('What changed')")
     await page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
     drawn = sum(bool(flame.samples) for flame in make_evidence().run.flames)
@@ -127,4 +132,4 @@ async def test_the_page_is_quiet_and_its_graphs_react(
     await page.evaluate("document.querySelector('svg.flame').querySelectorAll('button')[2].click()")
     assert await page.evaluate(shown) == ["before"]
     assert page.complaints == []
-    assert page.requests == [path.as_uri()]
+    assert page.requests == [difference]

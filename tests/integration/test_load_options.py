@@ -57,11 +57,11 @@ def test_a_rate_is_offered_to_every_backend_alike(work: Path, tmp_path: Path) ->
 
 
 def test_sizes_are_compared_one_by_one_and_against_each_other(work: Path, tmp_path: Path) -> None:
-    options = ("--sweep", "n=100,3000", "--backends", "asyncio", "--blocks", "1", "--json")
+    options = ("--sweep", "n=100,30000", "--backends", "asyncio", "--blocks", "1", "--json")
     ended = gilscope(tmp_path, "compare", f"{work}:spin", *options, *SHORT)
     run = evidence_of(ended).run
-    assert [target.workload for target in run.plan.targets] == ["work.spin, n=100", "work.spin, n=3000"]
-    assert [target.arguments for target in run.plan.targets] == [{"n": 100}, {"n": 3000}]
+    assert [target.workload for target in run.plan.targets] == ["work.spin, n=100", "work.spin, n=30000"]
+    assert [target.arguments for target in run.plan.targets] == [{"n": 100}, {"n": 30000}]
     assert len(run.trials) == 4, "an A/A pair at each size"
     small, large = (
         max(trial.throughput_rps for trial in run.trials if trial.workload == target.workload)

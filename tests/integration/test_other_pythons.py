@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,9 @@ SHORT = (
     "--warm-up",
     "0.1",
     "--blocks",
-    "2",
+    "1",
     "--no-profiles",
+    "--no-lens",
     "--out",
     "run",
 )
@@ -42,8 +44,14 @@ def python(version: str) -> str:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Environments are made anew, of packages that uv and pip may have kept."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, folder in (("UV_CACHE_DIR", "uv"), ("PIP_CACHE_DIR", "pip")):
+            patch.setenv(variable, os.environ.get(variable) or str(base / folder))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.mark.timeout(240)

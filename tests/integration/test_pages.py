@@ -40,8 +40,10 @@ async def page() -> AsyncIterator[Page]:
         yield opened
 
 
-def written(folder: Path, evidence: Evidence) -> str:
-    path = folder / "report.html"
+@pytest.fixture(scope="module")
+def report(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of its report, which nobody changes."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render_report(evidence), encoding="utf-8")
     return path.as_uri()
 
@@ -51,14 +53,13 @@ def written(folder: Path, evidence: Evidence) -> str:
 async def test_the_report_is_whole_quiet_and_fits(
     page: Page,
     evidence: Evidence,
-    tmp_path: Path,
+    report: str,
     width: int,
     dark: bool,  # noqa: FBT001
 ) -> None:
-    url = written(tmp_path, evidence)
-    await page.open(url, width=width, dark=dark)
+    await page.open(report, width=width, dark=dark)
     assert page.complaints == []
-    assert page.requests == [url]
+    assert page.requests == [report]
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for workload in {trial.workload for trial in evidence.run.trials}:
         assert await page.evaluate(f"document.body.innerText.includes({workload!r})")
@@ -81,12 +82,11 @@ FRAMES = "show service frames"
 async def test_every_part_of_the_report_reacts(
     page: Page,
     evidence: Evidence,
-    tmp_path: Path,
+    report: str,
     width: int,
     dark: bool,  # noqa: FBT001
 ) -> None:
-    url = written(tmp_path, evidence)
-    await page.open(url, width=width, dark=dark)
+    await page.open(report, width=width, dark=dark)
     await page.evaluate(OPEN_ALL)
     drawn = [flame for flame in evidence.run.flames if flame.samples]
     differences = 3 * len({flame.workload for flame in drawn})
@@ -101,7 +101,7 @@ async def test_every_part_of_the_report_reacts(
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     await leads_from_the_bar_to_the_graph(page)
     assert page.complaints == []
-    assert page.requests == [url]
+    assert page.requests == [report]
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (390, True)])
@@ -150,10 +150,8 @@ async def test_a_file_of_its_own_is_as_high_as_the_layer_that_is_shown(
     assert await page.evaluate(height) == folded
 
 
-async def test_a_graph_in_a_page_is_as_high_as_the_layer_that_is_shown(
-    page: Page, evidence: Evidence, tmp_path: Path
-) -> None:
-    await page.open(written(tmp_path, evidence))
+async def test_a_graph_in_a_page_is_as_high_as_the_layer_that_is_shown(page: Page, report: str) -> None:
+    await page.open(report)
     await page.evaluate(OPEN_ALL)
     room = f"{THREADS_HOLDING}.getBoundingClientRect().bottom - {lowest(THREADS_HOLDING)}"
     height = f"{THREADS_HOLDING}.getBoundingClientRect().height"
@@ -165,10 +163,8 @@ async def test_a_graph_in_a_page_is_as_high_as_the_layer_that_is_shown(
     assert page.complaints == []
 
 
-async def test_the_service_comes_back_by_keyboard_and_the_focus_stays(
-    page: Page, evidence: Evidence, tmp_path: Path
-) -> None:
-    await page.open(written(tmp_path, evidence))
+async def test_the_service_comes_back_by_keyboard_and_the_focus_stays(page: Page, report: str) -> None:
+    await page.open(report)
     await page.evaluate(OPEN_ALL)
     await page.evaluate(f"{box(THREADS_HOLDING, SERVICE)}.focus()")
     await press_key(page, "Enter")
@@ -198,16 +194,15 @@ async def test_a_side_without_service_frames_can_be_chosen_while_they_are_shown(
     assert await side_of(page, ALONE) == "now"
 
 
-async def test_a_link_from_elsewhere_opens_the_graph(page: Page, evidence: Evidence, tmp_path: Path) -> None:
-    url = written(tmp_path, evidence)
-    await page.open(f"{url}#workload-3-processes-wall")
+async def test_a_link_from_elsewhere_opens_the_graph(page: Page, report: str) -> None:
+    await page.open(f"{report}#workload-3-processes-wall")
     await is_in_view(page, "workload-3-processes-wall")
     assert page.complaints == []
 
 
 @pytest.mark.parametrize("hash_", ["#", "#nowhere", "#%", "#%22%5D", "#workload-2"])
-async def test_any_hash_is_taken_quietly(page: Page, evidence: Evidence, tmp_path: Path, hash_: str) -> None:
-    await page.open(f"{written(tmp_path, evidence)}{hash_}")
+async def test_any_hash_is_taken_quietly(page: Page, report: str, hash_: str) -> None:
+    await page.open(f"{report}{hash_}")
     assert await page.evaluate("document.querySelectorAll('svg.flame.live').length") > 0
     assert await page.evaluate("document.querySelectorAll('details[open]').length") == 0
     assert page.complaints == []

@@ -1,4 +1,4 @@
-"""Comparisons that are killed, interrupted or out of room, as a user finds them: and how ``--resume`` finishes them."""
+"""Comparisons that are killed, as a user finds them: and how ``--resume`` finishes them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commanded import gilscope, interrupt_when, require_the_end_of_all, started, survivors
+from commanded import gilscope, require_the_end_of_all, started, survivors
 from polling import eventually
 from requirements import require
+from short_runs import SHORT, WORK, after
 
 from gilscope.child import Child
 from gilscope.compare.holding import LOCK_FILE, holder
@@ -31,15 +32,8 @@ from gilscope.model import Run
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-WORK = """
-def spin(n: int) -> int:
-    return sum(number * number for number in range(n))
-"""
-SHORT = (
-    "work.py:spin", "--arg", "n=2000", "--backends", "asyncio,threads", "--duration", "0.5", "--warm-up", "0.1",
-    "--blocks", "2", "--lenient", "--seed", "3", "--out", "run",
-)  # fmt: skip
-WITHOUT_PROFILES = (*SHORT, "--no-profiles")
+TWO_TRIALS = (*SHORT, "--backends", "asyncio", "--blocks", "1")
+SIX_TRIALS = (*SHORT, "--backends", "asyncio,threads", "--blocks", "2", "--no-profiles")
 
 
 @pytest.fixture
@@ -50,20 +44,6 @@ def cwd(tmp_path: Path) -> Path:
 
 def order_of(run: Run) -> list[tuple[str, int, bool]]:
     return [(str(trial.backend), trial.block, trial.twin) for trial in run.trials]
-
-
-def after(trials: int) -> Callable[[subprocess.Popen[str]], None]:
-    """Wait until so many trials have been told."""
-
-    def wait(process: subprocess.Popen[str]) -> None:
-        assert process.stderr is not None
-        told = 0
-        while told < trials:
-            line = process.stderr.readline()
-            assert line, "it has ended"
-            told += line.startswith("[")
-
-    return wait
 
 
 def commands_of(mark: str) -> list[str]:
@@ -109,7 +89,7 @@ def scratch_folders(temporary: Path) -> set[str]:
 
 
 def test_a_run_that_was_killed_twice_ends_as_if_it_had_not_been(cwd: Path) -> None:
-    kill_when(cwd, lambda process, _: after(2)(process), *WITHOUT_PROFILES)
+    kill_when(cwd, lambda process, _: after(2)(process), *SIX_TRIALS)
     folder = RunFolder(cwd / "run")
     first = folder.read().run
     expected = [(str(slot.backend), slot.block, slot.twin) for slot in schedule(first.plan)]
@@ -167,25 +147,23 @@ def test_killed_in_the_middle_of_a_window_nothing_lives_on(
 
 
 def test_killed_while_graphs_are_taken_it_takes_them_when_it_is_resumed(cwd: Path) -> None:
-    arguments = (*SHORT, "--blocks", "1")
-
     def profiling(_process: subprocess.Popen[str], mark: str) -> None:
         eventually(running(mark, "py-spy record"), "a profiler", 60.0)
 
-    kill_when(cwd, profiling, *arguments)
+    kill_when(cwd, profiling, *TWO_TRIALS)
     ended = gilscope(cwd, "compare", "--resume", "run")
     assert ended.code == 0, ended.err
     run = RunFolder(cwd / "run").read().run
-    assert len(run.trials) == 3
-    assert len(run.flames) == 2 * 3
-    assert run.timing.profiling_s > 2 * 2.0
+    assert len(run.trials) == 2
+    assert len(run.flames) == 3
+    assert run.timing.profiling_s > 2.0
 
 
 def test_scratch_of_a_killed_run_goes_with_the_next(cwd: Path, temporary: Path) -> None:
     def classifying(_process: subprocess.Popen[str], mark: str) -> None:
         eventually(running(mark, "gilscope.classify.measuring"), "the classification", 60.0)
 
-    kill_when(cwd, classifying, *WITHOUT_PROFILES)
+    kill_when(cwd, classifying, *TWO_TRIALS, "--no-profiles")
     (left,) = scratch_folders(temporary)
     ended = gilscope(cwd, "compare", "--resume", "run")
     assert ended.code == 0, ended.err
@@ -193,39 +171,13 @@ def test_scratch_of_a_killed_run_goes_with_the_next(cwd: Path, temporary: Path) 
     assert RunFolder(cwd / "run").read_run().plan.targets[0].classification is not None
 
 
-# Ctrl-C.
-
-
-def test_an_interrupt_says_what_to_type_and_that_finishes_it(cwd: Path) -> None:
-    ended = interrupt_when(("compare", *WITHOUT_PROFILES), cwd, after(1))
-    assert ended.code == 130
-    assert "they are kept\n  -> gilscope compare --resume run\n" in ended.err
-    require_the_end_of_all(ended.mark)
-    again = gilscope(cwd, "compare", "--resume", "run")
-    assert again.code == 0, again.err
-    assert len(RunFolder(cwd / "run").read().run.trials) == 6
-
-
-def test_a_resumed_run_that_is_interrupted_at_once_stays(cwd: Path) -> None:
-    interrupt_when(("compare", *WITHOUT_PROFILES), cwd, after(1))
-    before = RunFolder(cwd / "run").read_run()
-
-    def told(process: subprocess.Popen[str]) -> None:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("resuming run: ")
-
-    ended = interrupt_when(("compare", "--resume", "run"), cwd, told)
-    assert ended.code == 130
-    assert RunFolder(cwd / "run").read_run().trials[: len(before.trials)] == before.trials
-
-
 # Two at once.
 
 
 def test_two_comparisons_do_not_write_into_one_folder(cwd: Path) -> None:
-    with started(cwd, "compare", *WITHOUT_PROFILES, "--blocks", "50") as (process, mark):
+    with started(cwd, "compare", *SIX_TRIALS, "--blocks", "50") as (process, mark):
         eventually((cwd / "run" / "run.json").exists, "the run", 60.0)
-        for arguments in (("compare", *WITHOUT_PROFILES), ("compare", "--resume", "run")):
+        for arguments in (("compare", *SIX_TRIALS), ("compare", "--resume", "run")):
             second = gilscope(cwd, *arguments)
             assert (second.code, second.out) == (2, "")
             told = f"run is being written by a comparison that still runs (process {process.pid})\n  -> "
@@ -244,104 +196,6 @@ def test_two_comparisons_do_not_write_into_one_folder(cwd: Path) -> None:
         0,
         True,
     )
-
-
-# What has changed since.
-
-
-def test_a_changed_function_is_not_gone_on_with(cwd: Path) -> None:
-    interrupt_when(("compare", *WITHOUT_PROFILES), cwd, after(1))
-    before = (cwd / "run" / "run.json").read_bytes()
-    (cwd / "work.py").write_text(WORK + "\n# better\n")
-    ended = gilscope(cwd, "compare", "--resume", "run")
-    assert ended.code == 2
-    assert "work.py has changed since the run began" in ended.err
-    assert (
-        "-> gilscope report run shows what was measured; to compare anew: gilscope compare work.py:spin"
-        in ended.err
-    )
-    assert (cwd / "run" / "run.json").read_bytes() == before
-
-
-def test_another_version_is_gone_on_with_and_says_so(cwd: Path) -> None:
-    interrupt_when(("compare", *WITHOUT_PROFILES), cwd, after(1))
-    path = cwd / "run" / "run.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**document, "gilscope": "0.0.1"}), encoding="utf-8")
-    ended = gilscope(cwd, "compare", "--resume", "run")
-    assert ended.code == 0, ended.err
-    assert "! resumed after gilscope had changed from 0.0.1 to " in ended.err
-    assert [caution.code for caution in RunFolder(cwd / "run").read_run().cautions] == ["gilscope-changed"]
-    assert "Resumed after gilscope had changed" in (cwd / "run" / "report.html").read_text(encoding="utf-8")
-
-
-# A full disk.
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a megabyte."""
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ("mount", "-t", "tmpfs", "-o", "size=1m", "gilscope-test", str(place))
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        mounted = False
-    require(mounted, "a file system cannot be mounted here")
-    try:
-        yield place
-    finally:
-        subprocess.run(("umount", str(place)), check=True)
-
-
-def fill(place: Path) -> None:
-    """Take all room that there is."""
-    with (place / "ballast").open("ab", buffering=0) as ballast:
-        for size in (4_096, 1):
-            with suppress(OSError):
-                while True:
-                    ballast.write(bytes(size))
-
-
-def test_without_room_a_run_stops_whole_and_is_finished_when_there_is_some(cwd: Path, small: Path) -> None:
-    run = small / "run"
-    with started(cwd, "compare", *WITHOUT_PROFILES, "--out", str(run)) as (process, mark):
-        after(2)(process)
-        fill(small)
-        out, err = process.communicate()
-    assert (process.returncode, out) == (1, "")
-    (message,) = [line for line in err.splitlines() if line.startswith("gilscope compare: ")]
-    assert message.startswith(f"gilscope compare: cannot write {run}/")
-    assert message.endswith(": No space left on device")
-    assert err.endswith(f"\n  -> make room there, then: gilscope compare --resume {run}\n")
-    assert "Traceback" not in err
-    require_the_end_of_all(mark)
-    kept = RunFolder(run).read().run
-    assert 2 <= len(kept.trials) < 6
-    assert not list(run.rglob("*.tmp"))
-    full = gilscope(cwd, "compare", "--resume", str(run))
-    assert full.code == 1
-    assert ": No space left on device\n  -> make room there" in full.err
-    assert RunFolder(run).read().run == kept
-    (small / "ballast").unlink()
-    ended = gilscope(cwd, "compare", "--resume", str(run))
-    assert ended.code == 0, ended.err
-    assert RunFolder(run).read().run.trials[: len(kept.trials)] == kept.trials
-    assert len(RunFolder(run).read().run.trials) == 6
-
-
-def test_a_report_without_room_leaves_the_old_one(cwd: Path, small: Path) -> None:
-    run = small / "run"
-    interrupt_when(("compare", *WITHOUT_PROFILES, "--out", str(run)), cwd, after(1))
-    before = (run / "report.html").read_bytes()
-    fill(small)
-    ended = gilscope(cwd, "report", str(run))
-    assert ended.code == 1
-    told = f"gilscope report: cannot write {run}/report.html: No space left on device\n  -> make room there"
-    assert told in ended.err
-    assert (run / "report.html").read_bytes() == before
-    assert not list(run.rglob("*.tmp"))
 
 
 # The generator by itself.

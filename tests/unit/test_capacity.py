@@ -374,14 +374,10 @@ class Queue:
                 latencies_ms.append((done_s - due_s) * 1_000)
         return quantile(sorted(latencies_ms), 0.99)
 
-    def scanned_capacity(self, limit_ms: float, requests: int) -> float:
-        """Scan for the highest rate whose p99 of ``requests``, far more than a window has, is within the limit."""
-
-        def breaks(rate: float) -> bool:
-            seconds = requests / rate
-            return self.p99_ms(rate, 1, seconds=seconds, warmup=seconds / 20) > limit_ms
-
-        return bisected(0.95 * self.saturation, self.saturation, breaks)
+    def breaks(self, rate: float, limit_ms: float, requests: int) -> bool:
+        """Whether the p99 of ``requests``, far more than a window has, is beyond the limit."""
+        seconds = requests / rate
+        return self.p99_ms(rate, 1, seconds=seconds, warmup=seconds / 20) > limit_ms
 
     def slower_share(self, rate: float, limit_ms: float) -> float:
         """Return P(response > limit) of the exponential queue in its steady state (Erlang 1917)."""
@@ -446,8 +442,9 @@ def test_the_simulation_agrees_with_theory(workers: int) -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_the_capacity_of_a_simulated_queue_with_fixed_services_is_found_to_5_percent(workers: int) -> None:
     queue = Queue(workers, 0.002 * workers, exponential=False)
-    capacity = queue.scanned_capacity(LIMIT_MS, 300_000)
-    assert capacity == pytest.approx(queue.capacity_in_heavy_traffic(LIMIT_MS), rel=0.01)
+    capacity = queue.capacity_in_heavy_traffic(LIMIT_MS)
+    kept, broken = (queue.breaks(share * capacity, LIMIT_MS, 300_000) for share in (0.99, 1.01))
+    assert (kept, broken) == (False, True), "the simulation agrees with theory to a hundredth"
     assert capacity == pytest.approx(queue.saturation, rel=0.04)
     assert_found(queue, capacity)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from factories import ASYNCIO, BLOCKS, PROCESSES, SHAPES, THREADS, make_evidence, make_samples, make_trial
 
+from gilscope.compare.store import RunFolder
 from gilscope.model import BackendName, Evidence, Interpreter, Samples, Target, Trial
 from gilscope.report.console import describe_pythons
 from gilscope.report.formats import ABSENT
@@ -72,6 +74,17 @@ def test_of_a_single_block_no_interval_is_known() -> None:
     assert all(not one.throughput.leaves_out(1.0) for one in evidence.run.python_changes)
     assert "2.0" in describe_pythons(evidence.run)
     assert "*" not in describe_pythons(evidence.run).splitlines()[1]
+
+
+@pytest.mark.parametrize("blocks", [1, BLOCKS])
+def test_what_is_not_known_is_written_and_read_again(tmp_path: Path, blocks: int) -> None:
+    run = measured({OLD: 1.0, NEW: 2.0}, blocks=blocks).run
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_run(run)
+    again = folder.read_run()
+    assert repr(again.python_changes) == repr(run.python_changes)  # NaN is not equal to itself
+    assert ("nan" in repr(again.python_changes)) is (blocks == 1)
+    assert again.plan.pythons == (OLD, NEW)
 
 
 def test_what_has_no_trial_on_a_second_python_is_not_compared() -> None:

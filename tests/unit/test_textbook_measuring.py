@@ -135,10 +135,13 @@ def test_the_infinite_loops_show_their_code(monkeypatch: pytest.MonkeyPatch) -> 
     assert "# noqa" not in taken.code
 
 
-def test_the_environment_is_plain(tmp_path: Path) -> None:
+def test_the_environment_is_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     environment = plain_environment(str(tmp_path))
     assert environment["PYTHONPYCACHEPREFIX"] == str(tmp_path)
     assert environment["PYTHONUNBUFFERED"] == ""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
+    assert "PYTHONPYCACHEPREFIX" not in plain_environment(str(tmp_path))
 
 
 @dataclass

@@ -9,7 +9,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,18 @@ from gilscope.errors import RunFileError, unwritten
 from gilscope.flame.folded import format_folded, parse
 from gilscope.flame.speedscope import to_speedscope
 from gilscope.load.samples import read_samples
-from gilscope.model import SCHEMA, Anatomy, Classification, Evidence, Flame, Folded, Interval, Run
+from gilscope.model import (
+    SCHEMA,
+    Anatomy,
+    BackendName,
+    Classification,
+    Evidence,
+    Flame,
+    Folded,
+    Interval,
+    PythonChange,
+    Run,
+)
 
 RUN_FILE, REPORT_FILE = "run.json", "report.html"
 LATENCY_FOLDER, FLAMES_FOLDER = "latency", "flames"
@@ -35,10 +46,12 @@ def _converter() -> cattrs.Converter:
     _rename(converter, Classification, gil_class="class")
     # A named tuple's annotations are text to cattrs.
     converter.register_structure_hook(Interval, _read_interval)
-    # JSON has no infinity: an open end is null.
+    # JSON has neither infinity nor NaN: an open end, or one that is not known, is null.
     converter.register_unstructure_hook(
-        Interval, lambda value: [None if math.isinf(end) else end for end in value]
+        Interval, lambda value: [end if math.isfinite(end) else None for end in value]
     )
+    # Of ratios between Pythons, null is what is not known; of sizes, what is beyond the largest.
+    converter.register_structure_hook(PythonChange, _read_python_change)
     # For "object" itself alone: a hook registered by type would also serve all of its subclasses.
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _type: value)
     return converter
@@ -48,6 +61,16 @@ def _rename(converter: cattrs.Converter, kind: type, **names: str) -> None:
     renamed: dict[str, Any] = {field: override(rename=name) for field, name in names.items()}
     converter.register_unstructure_hook(kind, make_dict_unstructure_fn(kind, converter, **renamed))
     converter.register_structure_hook(kind, make_dict_structure_fn(kind, converter, **renamed))
+
+
+def _read_python_change(found: Mapping[str, Any], _type: type) -> PythonChange:
+    def ratio(name: str) -> Interval:
+        return Interval(*(math.nan if end is None else float(end) for end in found[name]))
+
+    names = (str(found[name]) for name in ("workload", "backend", "python", "before"))
+    workload, backend, python, before = names
+    ratios = (ratio(name) for name in ("throughput", "p99", "probe_p99"))
+    return PythonChange(workload, BackendName(backend), python, before, *ratios)
 
 
 def _read_interval(ends: Sequence[float | None], _type: type) -> Interval:

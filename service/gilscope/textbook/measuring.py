@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -91,15 +92,13 @@ def _figure(value: object) -> Figure:
 def plain_environment(folder: str) -> dict[str, str]:
     """Return what is set for experiments, so that they measure the same everywhere.
 
-    Modules are compiled once, to ``folder``; output is block-buffered, as it is under a process manager; a
-    crash is silent.
+    Modules are compiled once, to ``folder`` where nothing may be written beside them; output is block-buffered, as it is
+    under a process manager; a crash is silent.
     """
-    return {
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": folder,
-        "PYTHONUNBUFFERED": "",
-        "PYTHONFAULTHANDLER": "",
-    }
+    plain = {"PYTHONUNBUFFERED": "", "PYTHONFAULTHANDLER": ""}
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        plain |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": folder}
+    return plain
 
 
 def unavailable(backend: BackendName, interpreter: Interpreter) -> str | None:

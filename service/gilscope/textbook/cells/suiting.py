@@ -23,7 +23,9 @@ SHOWN = dict.fromkeys(
 
 WORKLOADS = ("http_fetch", "primes", "sha256", "json_roundtrip", "noop", "sort_payload")
 IN_FLIGHT = 8
-WARM_UP_S, WINDOW_S, STOP_S = 0.05, 0.3, 1.0
+WARM_UP_S, WINDOW_S, STOP_S = 0.05, 0.2, 1.0
+WINDOWS = 2
+"""How often each is measured: the faster one counts, as what disturbs a machine only slows it down."""
 
 
 async def call_again_and_again(
@@ -71,7 +73,8 @@ async def measure(name: BackendName, upstream_url: str, workers: int) -> dict[st
         for workload in map(BUILT_IN.__getitem__, WORKLOADS):
             arguments = workload.prepare(workload.parse({}), Surroundings(upstream_url, Path(folder)))
             await load(backend, workload, arguments, WARM_UP_S)
-            calls_per_s, stall_ms = await load(backend, workload, arguments, WINDOW_S)
+            windows = [await load(backend, workload, arguments, WINDOW_S) for _ in range(WINDOWS)]
+            calls_per_s, stall_ms = max(windows)
             figures[f"{workload.name}_calls_per_s"] = calls_per_s
             figures[f"{workload.name}_longest_stall_ms"] = stall_ms
     await close_session()

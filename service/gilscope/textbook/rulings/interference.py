@@ -45,7 +45,7 @@ def _time_of_threads(figures: Figures) -> Ruling:
         f"{_felt(figures, MANY_COMPUTING)}. {_sooner(figures)}"
     )
     if printing:
-        again = "It gives up the GIL whenever its output is written, and takes it back at once. "
+        again = "It gives up the GIL whenever its output is written, and has it back before the event loop has woken. "
         return Ruling(Standing.HOLDS, headline, again + footnote)
     felt = "The tutorial's own loop is not the worst: it gives up the GIL whenever its output is written. "
     return Ruling(Standing.FOOTNOTE, headline, felt + footnote)
