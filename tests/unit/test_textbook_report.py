@@ -34,7 +34,7 @@ def test_there_is_a_row_for_each_claim_and_a_column_for_each_backend() -> None:
     assert table.heading == "Python 3.14.2"
     assert (
         table.summary.replace("\u00a0", " ")
-        == "36 cells in 34.5 s: 26 hold, 9 hold with a footnote, 1 do not hold"
+        == "36 cells in 34.5 s: 26 hold, 9 hold with a footnote, 1 does not hold"
     )
 
 

@@ -238,12 +238,15 @@ def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, in
     from gilscope.compare.store import summary  # noqa: PLC0415
     from gilscope.compare.textbook_file import read_textbook  # noqa: PLC0415
     from gilscope.report.console import describe_pythons, describe_sweep  # noqa: PLC0415
+    from gilscope.report.textbook import summary_of  # noqa: PLC0415
 
     run, folder = evidence.run, start.folder
     count = len(run.trials) + len(run.searched)
     if not count:
         return _nothing_measured(run, folder)
     textbook = None if interrupted or not options.textbook else _textbook(folder, options.python or ())
+    if textbook is not None:
+        print(f"the textbook: {summary_of(textbook)}", file=sys.stderr if options.json else sys.stdout)
     report = folder.write_report(render_report(evidence, textbook or read_textbook(folder.path)))
     if options.json:
         print(json.dumps(summary(run, folder.path), indent=1))  # noqa: T201

@@ -141,24 +141,35 @@ def _table(
     columns |= {
         Column(FREE_THREADED, BackendName.THREADS): other for other in without if other is not measured
     }
-    counts = Counter(cell.standing for cell in measured.cells)
-    told = ", ".join(
-        f"{counts[standing]} {words}"
-        for standing, words in (
-            (Standing.HOLDS, "hold"),
-            (Standing.FOOTNOTE, "hold with a footnote"),
-            (Standing.FAILS, "do not hold"),
-            (Standing.UNKNOWN, "not measured"),
-        )
-        if counts[standing]
-    )
     return ShownTable(
         anchor=f"textbook-{at}",
         heading=f"Python {measured.python.name}",
-        summary=f"{formats.many(len(measured.cells), 'cell')} in {formats.seconds(measured.seconds)}: {told}",
+        summary=_summary(measured),
         columns=tuple(columns),
         rows=tuple(_row(claim, columns, evidence) for claim in claims),
     )
+
+
+def _summary(measured: Measured) -> str:
+    """Say how many cells stand how."""
+    counts = Counter(cell.standing for cell in measured.cells)
+    told = ", ".join(
+        f"{counts[standing]} {words[counts[standing] > 1]}"
+        for standing, words in (
+            (Standing.HOLDS, ("holds", "hold")),
+            (Standing.FOOTNOTE, ("holds with a footnote", "hold with a footnote")),
+            (Standing.FAILS, ("does not hold", "do not hold")),
+            (Standing.UNKNOWN, ("not measured", "not measured")),
+        )
+        if counts[standing]
+    )
+    return f"{formats.many(len(measured.cells), 'cell')} in {formats.seconds(measured.seconds)}: {told}"
+
+
+def summary_of(textbook: Textbook) -> str:
+    """Say in a line for each Python how its cells stand."""
+    told = (f"Python {one.python.name}: {_summary(one)}" for one in textbook.measured)
+    return "; ".join(told).replace(formats.NO_BREAK, " ")
 
 
 def _reason(measured: Measured, backend: BackendName) -> str:
