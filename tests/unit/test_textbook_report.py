@@ -13,13 +13,21 @@ from textbooks import CODE, FREE, NEW, OLD, REASON, make_measured, make_textbook
 
 from gilscope.claims import Measured, Topic
 from gilscope.commands import textbook as command
+from gilscope.commands.compare import _textbook as measure_beside
 from gilscope.commands.drawing import render_report
 from gilscope.commands.main import main
+from gilscope.compare.store import RunFolder
 from gilscope.compare.textbook_file import TEXTBOOK_FILE, read_textbook, to_document, write_textbook
 from gilscope.environments import Environment
 from gilscope.errors import INTERRUPTED, RunFileError
 from gilscope.model import BackendName, Caution
-from gilscope.report.textbook import FREE_THREADED, build_textbook, describe_textbook, render_textbook
+from gilscope.report.textbook import (
+    FREE_THREADED,
+    build_textbook,
+    describe_textbook,
+    render_textbook,
+    summary_of,
+)
 from gilscope.textbook import measuring
 from gilscope.textbook.claims_table import CLAIMS
 
@@ -223,3 +231,15 @@ def test_a_saved_table_is_shown_again(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "textbook.html").exists()
     assert main(["report", "--json", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == 1
+
+
+def test_a_comparison_keeps_the_table_beside_its_run(pythons: list[str], tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    found = measure_beside(folder, ())
+    assert found is not None
+    assert read_textbook(folder.path) == found
+    assert pythons == ["3.11.7"]
+    assert summary_of(found) == (
+        "Python 3.11.7: 36 cells in 34.5 s: 17 hold, 9 hold with a footnote, 1 does not hold, 9 not measured"
+    )
+    assert measure_beside(folder, ("stops",)) is None
