@@ -24,9 +24,9 @@ from statistics import fmean
 from gilscope.child import Child
 from gilscope.errors import ServiceError
 from gilscope.lens.sampler import Sampler, Timer
-from gilscope.lens.steal import stolen_seconds
 from gilscope.lens.tasks import parse_schedstat
 from gilscope.lens.watch import ThreadSpan, Watch
+from gilscope.steal import stolen_seconds
 
 START_S = 20.0
 COUNTS = (1, 2, 3, 4, 8)

@@ -35,7 +35,7 @@ from gilscope.compare.metering import cpu_seconds
 from gilscope.errors import LensError, ServiceError
 from gilscope.flame.pyspy import find_py_spy
 from gilscope.lens.control import Lens
-from gilscope.lens.steal import stolen_seconds
+from gilscope.steal import stolen_seconds
 
 START_S = 20.0
 SETTLE_S = 1.0

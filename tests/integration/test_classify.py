@@ -5,10 +5,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from disturbance import least_disturbed
 from requirements import require
 
 from gilscope.backends import interpreters
@@ -16,12 +16,10 @@ from gilscope.classify import classifying
 from gilscope.classify.classifying import classify
 from gilscope.commands.main import main
 from gilscope.errors import GilscopeError, ParameterError, TargetError
-from gilscope.lens.steal import stolen_seconds
 from gilscope.model import Classification, GilClass
 
 pytestmark = pytest.mark.integration
 
-ATTEMPTS, MOST_STOLEN = 4, 0.05
 """How often a class is looked for where the hypervisor takes more than this share of the machine meanwhile."""
 
 TARGETS = Path(__file__).parent.parent / "targets"
@@ -80,7 +78,7 @@ BUILT_IN = {
 
 
 def classify_own(function: str, **given: str) -> Classification:
-    return classify(f"{FUNCTIONS}:{function}", given)
+    return least_disturbed(lambda: classify(f"{FUNCTIONS}:{function}", given))
 
 
 def require_package(package: str) -> None:
@@ -110,7 +108,7 @@ def test_what_extension_modules_do_to_the_gil(package: str, function: str) -> No
 
 def test_what_pandas_does_to_the_gil() -> None:
     require_package("pandas")
-    found = classify(f"{TARGETS / 'gil_pandas.py'}:group_apply", {})
+    found = least_disturbed(lambda: classify(f"{TARGETS / 'gil_pandas.py'}:group_apply", {}))
     assert found.gil_class is MIXED, found
     assert found.can_release is True
 
@@ -119,13 +117,8 @@ def test_what_pandas_does_to_the_gil() -> None:
 def test_what_the_built_in_workloads_do_to_the_gil(workload: str, expected: GilClass) -> None:
     # Little Python in the mixture: coverage makes just that slow, in the measuring process as well.
     arguments = {"n": "200"} if workload == "mixed" else {}
-    for _ in range(ATTEMPTS):
-        begun_s, stolen_s = time.monotonic(), stolen_seconds()
-        found = classify(workload, arguments)
-        stolen = (stolen_seconds() - stolen_s) / (time.monotonic() - begun_s) / (os.cpu_count() or 1)
-        if stolen < MOST_STOLEN:  # Else nobody can tell, and the hypervisor is why.
-            break
-    assert found.gil_class is expected, (stolen, found)
+    found = least_disturbed(lambda: classify(workload, arguments))
+    assert found.gil_class is expected, found
     assert found.target == workload
     assert found.pickles
 
@@ -144,7 +137,7 @@ def test_another_busy_process_changes_nothing() -> None:
 
 
 def test_one_long_call_is_enough() -> None:
-    found = classify(f"{FUNCTIONS}:take_long", {}, seconds=0.1)
+    found = least_disturbed(lambda: classify(f"{FUNCTIONS}:take_long", {}, seconds=0.1))
     assert found.gil_class is BLOCKING
     assert found.held_share > 0.9
     assert "a call takes so long that there was time for one only" in found.reasons

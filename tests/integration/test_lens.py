@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from disturbance import least_disturbed
 from pythons import VERSIONS, find_python
 from requirements import require
 
 from gilscope.errors import LensError
 from gilscope.lens.control import Lens
 from gilscope.lens.sampler import Sampler, Timer
-from gilscope.lens.steal import stolen_seconds
 from gilscope.lens.tasks import parse_schedstat
 from gilscope.lens.watch import ThreadSpan, Watch
 from gilscope.model import StateSeconds, ThreadRole
+from gilscope.steal import stolen_seconds
 
 pytestmark = pytest.mark.integration
 TARGETS = Path(__file__).parents[1] / "targets"
 SECONDS = 1.0
-STARTS, START_S = 3, 10.0
+STARTS, START_S = 3, 30.0
 POINT = 0.01
 WAITING = ("sleep", "read_socket", "wait_lock", "wait_queue", "wait_condition")
 TELLS_HOLDERS = (3, 13)
@@ -118,14 +119,16 @@ def watch(program: Program, seconds: float = SECONDS) -> Seen:
     timer = Timer()
     watching = Watch(program.pid, family=False)
     try:
+        restarted = timer.now()
         watching.restart()
         tids = [thread.tid for thread in watching.threads()]
         begun, stolen, before = timer.now(), stolen_seconds(), clocks(program, tids)
         looks = Sampler(watching).run(seconds)
+        watched_s = timer.now() - restarted  # not what a stalled host adds while the clocks are read
         after, elapsed = clocks(program, tids), timer.now() - begun
         assert looks > 10  # a host that takes most of the time leaves few
         return Seen(
-            elapsed,
+            watched_s,
             (stolen_seconds() - stolen) / elapsed,
             watching.tells_holders,
             {thread.tid: thread for thread in watching.threads()},
@@ -140,7 +143,7 @@ def test_spinning_threads_sleep_for_the_gil_and_nothing_else(
     python: Interpreter, count: int, start: Start
 ) -> None:
     program = start(python, "sleepers.py", "spin", count)
-    seen = watch(program)
+    seen = least_disturbed(lambda: watch(program))
     spinners = program.threads["spin"]
     for tid in spinners:
         assert seen.share(tid, lambda states: states.wall_s) == pytest.approx(1.0, abs=2 * POINT)
@@ -158,9 +161,10 @@ def test_threads_that_wait_for_anything_else_do_not_wait_for_the_gil(
 ) -> None:
     kinds = [*WAITING, "compress"]
     program = start(python, "sleepers.py", *(word for kind in kinds for word in (kind, 2)))
-    seen = watch(program)
+    seen = least_disturbed(lambda: watch(program))
     waits = {kind: max(seen.gil_wait(tid) for tid in tids) for kind, tids in program.threads.items()}
-    assert all(share < 2 * POINT for share in waits.values()), waits
+    # One that wakes waits for the GIL, if whoever holds it has its core stolen.
+    assert all(share < 2 * POINT + seen.stolen_share for share in waits.values()), waits
     blocked = [seen.share(tid, lambda states: states.blocked_s) for tid in program.threads["wait_lock"]]
     assert min(blocked) > 0.9 - seen.stolen_share
 
@@ -169,7 +173,7 @@ def test_a_sleeper_beside_a_spinner_waits_for_the_gil_whenever_it_wakes(
     python: Interpreter, start: Start
 ) -> None:
     program = start(python, "sleepers.py", "spin", 1, "wake", 1, "sleep", 1)
-    seen = watch(program)
+    seen = least_disturbed(lambda: watch(program))
     (waker,), (sleeper,) = program.threads["wake"], program.threads["sleep"]
     # It sleeps for 10 ms and then waits for up to a switch interval of 5 ms.
     assert seen.gil_wait(waker) > 0.05
@@ -180,15 +184,19 @@ def test_pythons_own_profiler_agrees(python: Interpreter, start: Start) -> None:
     if python.version < (3, 15):
         pytest.skip("the profiler with a flag for waiters is new in Python 3.15")
     program = start(python, "sleepers.py", "spin", 3)
-    profiler = subprocess.Popen(
-        [python.path, str(TARGETS / "requested.py"), str(program.pid), str(2 * SECONDS)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C"},
-    )
-    assert profiler.stdout is not None
-    profiler.stdout.readline()
-    seen = watch(program, 2 * SECONDS)
-    asked = json.loads(profiler.communicate()[0])
+
+    def both() -> tuple[Seen, dict[str, float]]:
+        profiler = subprocess.Popen(
+            [python.path, str(TARGETS / "requested.py"), str(program.pid), str(2 * SECONDS)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+        assert profiler.stdout is not None
+        profiler.stdout.readline()
+        seen = watch(program, 2 * SECONDS)
+        return seen, json.loads(profiler.communicate()[0])
+
+    seen, asked = least_disturbed(both)
     # A thread that was woken for the GIL and has no core yet has asked as well: that is run queue to the lens.
     spinners = program.threads["spin"]
     requested = sum(asked[str(tid)] for tid in spinners) / 3
@@ -201,7 +209,7 @@ def test_each_subinterpreter_has_a_gil_of_its_own_to_wait_for(python: Interprete
     if python.version < (3, 14):
         pytest.skip("concurrent.interpreters is new in Python 3.14")
     program = start(python, "interpreters.py", 2)
-    seen = watch(program)
+    seen = least_disturbed(lambda: watch(program))
     # The others sleep or have ended: the main thread, and those that began the interpreters.
     spinners = [
         tid for tid in seen.spans if seen.share(tid, lambda states: states.wall_s - states.blocked_s) > 0.5

@@ -23,12 +23,12 @@ from short_runs import SHORT, WORK, after
 from gilscope.child import Child
 from gilscope.compare.holding import LOCK_FILE, holder
 from gilscope.compare.plan import schedule
-from gilscope.compare.scratch import PREFIX
 from gilscope.compare.store import RunFolder
 from gilscope.errors import DiskFullError, LoadError
 from gilscope.load.control import Generator
 from gilscope.load.orders import Order
 from gilscope.model import Run
+from gilscope.scratch import PREFIX
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

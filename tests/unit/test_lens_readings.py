@@ -9,9 +9,9 @@ import pytest
 
 from gilscope.lens.ledger import Span
 from gilscope.lens.readings import Window, by_role
-from gilscope.lens.steal import StolenTime, stolen_seconds
 from gilscope.lens.watch import ThreadSpan
 from gilscope.model import LensReading, StateSeconds, ThreadRole
+from gilscope.steal import StolenTime, stolen_seconds
 
 LOOP, WORKER, OTHER = ThreadRole
 ONE = Span(StateSeconds(4.0, 3.0, 2.0, 1.0, 0.5), StateSeconds(2.0, 1.0, 1.0, 0.5))

@@ -9,7 +9,6 @@ from watched import Obedient, obedient
 
 from gilscope.errors import LensError
 from gilscope.lens.ledger import Clock, Look
-from gilscope.lens.limits import allow_many_files
 from gilscope.lens.tasks import Task, Waits, futex_prefix, parse_schedstat, parse_status
 
 GIL = 0x7F00_1000
@@ -120,15 +119,3 @@ def test_a_thread_of_another_process(process: Obedient) -> None:
         Task(process.pid, tid)
     task.close()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
-
-
-def test_the_hard_limit_of_files_becomes_the_soft_one() -> None:
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before[0] - 1, before[1]))
-        allow_many_files()
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -9,14 +9,7 @@ import pytest
 
 from gilscope.errors import UsageError
 from gilscope.top import processes
-from gilscope.top.processes import (
-    command_line,
-    cpu_seconds,
-    is_running,
-    name_pythons,
-    parse_status,
-    require_program,
-)
+from gilscope.top.processes import command_line, is_running, name_pythons, parse_status, require_program
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 
@@ -100,18 +93,6 @@ def test_what_a_process_runs(asleep: subprocess.Popen[bytes]) -> None:
     asleep.kill()
     asleep.wait()
     assert command_line(asleep.pid) == []
-
-
-@linux
-def test_cpu_time_grows_until_the_process_ends(asleep: subprocess.Popen[bytes]) -> None:
-    before = cpu_seconds(os.getpid())
-    assert before is not None
-    while (cpu_seconds(os.getpid()) or 0.0) <= before:
-        pass
-    assert cpu_seconds(asleep.pid) is not None
-    asleep.kill()
-    asleep.wait()
-    assert cpu_seconds(asleep.pid) is None
 
 
 def test_pythons_are_told_by_their_executable(monkeypatch: pytest.MonkeyPatch) -> None:

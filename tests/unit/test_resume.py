@@ -22,8 +22,9 @@ from factories import CLASSIFICATIONS, LOAD, MACHINE, interrupted, make_evidence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gilscope import scratch
 from gilscope.commands.main import main
-from gilscope.compare import experiment, holding, scratch
+from gilscope.compare import experiment, holding
 from gilscope.compare.elsewhere import Elsewhere, missing
 from gilscope.compare.experiment import Experiment, Tools
 from gilscope.compare.figures import failed_trial
@@ -330,15 +331,28 @@ def test_a_lock_that_was_taken_away_between_opening_and_locking_does_not_count(
         assert next(answers, None) is None
 
 
-def test_a_file_system_without_locks_keeps_nobody_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(params=[errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS], ids=errno.errorcode.__getitem__)
+def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_descriptor: int, _kind: int) -> None:
-        raise OSError(errno.ENOLCK, "no locks available")
+        raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_file_system_without_locks_keeps_nobody_out(tmp_path: Path) -> None:
     with holding.holding(tmp_path, remedy="wait"):
         assert holder(tmp_path) is None
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_nobodys_scratch_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other = tmp_path / f"{scratch.PREFIX}other"
+    other.mkdir()
+    with scratch.scratch() as path:
+        assert set(tmp_path.iterdir()) == {other, path}
+    assert set(tmp_path.iterdir()) == {other}
 
 
 def test_a_lock_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

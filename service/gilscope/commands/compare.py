@@ -144,10 +144,10 @@ def _run_and_finish(options: argparse.Namespace, start: Start, page: LivePage | 
     from gilscope.compare.experiment import Experiment, Tools  # noqa: PLC0415
     from gilscope.compare.plan import schedule  # noqa: PLC0415
     from gilscope.compare.resuming import left  # noqa: PLC0415
-    from gilscope.compare.scratch import scratch  # noqa: PLC0415
     from gilscope.compare.seeking import CapacitySearch  # noqa: PLC0415
     from gilscope.compare.trial import Setting  # noqa: PLC0415
     from gilscope.report.facts import how_far  # noqa: PLC0415
+    from gilscope.scratch import scratch  # noqa: PLC0415
     from gilscope.verdict.break_even import of_sweep  # noqa: PLC0415
     from gilscope.verdict.capacity import fit_curve, judge_capacities  # noqa: PLC0415
     from gilscope.verdict.decision import judge  # noqa: PLC0415

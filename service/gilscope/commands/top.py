@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Watch until told to stop."""
     require_program(options.pid)
-    from gilscope.lens.limits import allow_many_files  # noqa: PLC0415
+    from gilscope.limits import allow_many_files  # noqa: PLC0415
     from gilscope.top.session import Session, Stop  # noqa: PLC0415
 
     allow_many_files()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import time
@@ -11,13 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gilscope.errors import RunFileError, unwritten
+from gilscope.locking import lock
 
 LOCK_FILE = "run.lock"
 TRIES, PAUSE_S = 5, 0.02
 """Whoever looks who holds a folder has its lock for an instant: that is waited out."""
-
-NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
-"""The file system knows no locks; there, nobody is kept out."""
 
 
 @contextlib.contextmanager
@@ -58,7 +55,7 @@ def _locked(folder: Path, remedy: str) -> int:
     """Return the descriptor that has the lock."""
     for _ in range(TRIES):
         descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
-        if lock(descriptor, fcntl.LOCK_EX) and _is_there(folder, descriptor):
+        if lock(descriptor, fcntl.LOCK_EX) is not False and _is_there(folder, descriptor):
             return descriptor
         os.close(descriptor)
         time.sleep(PAUSE_S)
@@ -78,24 +75,12 @@ def holder(folder: Path) -> int | None:
     except OSError:
         return None
     try:
-        if lock(descriptor, fcntl.LOCK_SH):
+        if lock(descriptor, fcntl.LOCK_SH) is not False:
             return None
         written = os.pread(descriptor, 32, 0)
         return int(written) if written.strip().isdigit() else 0
     finally:
         os.close(descriptor)
-
-
-def lock(descriptor: int, kind: int) -> bool:
-    """Try to lock what is open; whether that succeeded. ``kind`` is ``fcntl.LOCK_EX`` or ``fcntl.LOCK_SH``."""
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as problem:
-        if problem.errno not in NO_LOCKS:
-            raise
-    return True
 
 
 def _is_there(folder: Path, descriptor: int) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from gilscope.lens.steal import stolen_seconds
+from gilscope.steal import stolen_seconds
 
 
 @dataclass(frozen=True, slots=True)

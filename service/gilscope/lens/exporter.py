@@ -24,10 +24,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gilscope.errors import GilscopeError, LensError, UsageError
-from gilscope.lens.limits import allow_many_files
 from gilscope.lens.sampler import SETTLE_S, Sampler, Timer
 from gilscope.lens.totals import Totals
 from gilscope.lens.watch import ThreadSpan, Watch
+from gilscope.limits import allow_many_files
 from gilscope.model import StateSeconds, ThreadRole
 
 

@@ -19,11 +19,11 @@ import cattrs
 
 from gilscope.errors import LensError
 from gilscope.lens.exporter import LensCollector, Reading, serve
-from gilscope.lens.limits import allow_many_files
 from gilscope.lens.readings import Window, by_role
 from gilscope.lens.sampler import SETTLE_S, Sampler
 from gilscope.lens.totals import Totals
 from gilscope.lens.watch import Watch
+from gilscope.limits import allow_many_files
 
 
 class Observer:

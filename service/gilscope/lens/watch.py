@@ -17,9 +17,9 @@ from gilscope.lens.ledger import INSIDE, NO_SPAN, Clock, Look, Span, Tally, add_
 from gilscope.lens.marks import UNMARKED, FoundMark, find_marks
 from gilscope.lens.memory import ProcessMemory
 from gilscope.lens.runtime import Runtime, find_runtime
-from gilscope.lens.steal import StolenTime
 from gilscope.lens.tasks import Task, Waits
 from gilscope.model import ThreadRole
+from gilscope.steal import StolenTime
 
 GONE = (ProcessLookupError, FileNotFoundError)
 """What reading raises once a thread or a process has ended."""

@@ -67,16 +67,6 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def cpu_seconds(pid: int) -> float | None:
-    """Return the CPU time of all threads that a process has or had, in whole ticks; None if it has ended."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    user, system = text.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
 def command_line(pid: int) -> list[str]:
     """Return what the process was started with, its executable first; nothing of one that has ended."""
     folder = Path(f"/proc/{pid}")

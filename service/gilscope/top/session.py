@@ -17,13 +17,8 @@ from gilscope.family import children
 from gilscope.lens.sampler import Sampler, Timer
 from gilscope.lens.watch import ThreadSpan, Watch
 from gilscope.model import ThreadRole
-from gilscope.top.processes import (
-    LIST_PYTHONS,
-    command_line,
-    cpu_seconds,
-    is_running,
-    name_pythons,
-)
+from gilscope.proc import cpu_seconds
+from gilscope.top.processes import LIST_PYTHONS, command_line, is_running, name_pythons
 from gilscope.top.table import Picture, ThreadRow, Unseen, better_name, readable
 
 ENDING = (signal.SIGINT, signal.SIGTERM)

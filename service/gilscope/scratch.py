@@ -1,4 +1,4 @@
-"""Temporary files of a comparison and of all that it starts, in one folder that cannot be left behind for good."""
+"""Temporary files in a folder that cannot be left behind for good."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gilscope.compare.holding import lock
 from gilscope.errors import unwritten
+from gilscope.locking import lock
 
 PREFIX = "gilscope-c-"
 """Short: the sockets of process pools lie below, and their paths must not exceed some 100 characters."""
@@ -21,8 +21,27 @@ PREFIX = "gilscope-c-"
 def scratch() -> Iterator[Path]:
     """Give this process and its children a folder for temporary files, which goes with the block.
 
-    Whatever a child that had to be killed leaves goes with it. Where this process is killed itself, its folder goes when
-    the next one begins: it has a lock on it (``flock``) for as long as it lives.
+    Whatever a child that had to be killed leaves goes with it.
+
+    Raises:
+        RunFileError: the folder cannot be made.
+    """
+    with folder() as path:
+        told, kept = os.environ.get("TMPDIR"), tempfile.tempdir
+        os.environ["TMPDIR"] = tempfile.tempdir = str(path)
+        try:
+            yield path
+        finally:
+            tempfile.tempdir = kept
+            del os.environ["TMPDIR"]
+            os.environ.update({} if told is None else {"TMPDIR": told})
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Give a temporary folder, which goes with the block.
+
+    Where this process is killed, it goes when the next one begins: it has a lock on it for as long as it lives.
 
     Raises:
         RunFileError: the folder cannot be made.
@@ -33,14 +52,9 @@ def scratch() -> Iterator[Path]:
         path, descriptor = _locked_folder(place)
     except OSError as problem:
         raise unwritten(f"to {place}", problem) from problem
-    told, kept = os.environ.get("TMPDIR"), tempfile.tempdir
-    os.environ["TMPDIR"] = tempfile.tempdir = str(path)
     try:
         yield path
     finally:
-        tempfile.tempdir = kept
-        del os.environ["TMPDIR"]
-        os.environ.update({} if told is None else {"TMPDIR": told})
         shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
 
@@ -51,7 +65,7 @@ def _locked_folder(place: Path) -> tuple[Path, int]:
         # Somebody may have found it before it was locked, and taken it away.
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY)
-            if lock(descriptor, fcntl.LOCK_EX) and path.exists():
+            if lock(descriptor, fcntl.LOCK_EX) is not False and path.exists():
                 return path, descriptor
             os.close(descriptor)
 
