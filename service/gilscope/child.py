@@ -1,7 +1,8 @@
 """Child processes of ours: they speak JSON lines and end when their standard input does.
 
 Every child runs in a session of its own, so that Ctrl-C reaches only us and we can end a child with all of
-its own children. Standard error is kept in a file and quoted when something goes wrong.
+its own children. One that may be stuck in code that never returns is guarded: it ends even if we are killed.
+Standard error is kept in a file and quoted when something goes wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from typing import Self
 
 from gilscope.errors import GilscopeError
 
+START_S = 60.0
+"""How long a child may take to start: the first time all that it imports is compiled, on a machine that may be busy."""
+
 STOP_GRACE_S = 3.0
+_GUARD = 'read -r dismissed || { sleep "$1"; kill -s KILL -- "-$2"; }'
 _QUOTED_LINES = 12
 _QUOTED_BYTES = 64_000
 
@@ -31,13 +36,31 @@ def module_command(module: str, *arguments: str, python: str | None = None) -> l
     return [python or sys.executable, "-P", "-m", module, *arguments]
 
 
+def how_it_ended(code: int) -> str:
+    """Say how a process ended, of its return code as Python has it: negative for a signal."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
 class Child:
     """A running child process; use as a context manager, so that it is stopped on every path."""
 
     def __init__(
-        self, command: Sequence[str], *, failure: type[GilscopeError], env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        failure: type[GilscopeError],
+        env: Mapping[str, str] | None = None,
+        guarded: bool = False,
     ) -> None:
-        """Start ``command``; whatever goes wrong with it is raised as ``failure``."""
+        """Start ``command``; whatever goes wrong with it is raised as ``failure``.
+
+        ``guarded``: it may be stuck and never see the end of its input. Should this process be killed, a shell beside it
+        kills it with all its children, after the grace that :meth:`stop` gives.
+        """
         self._failure = failure
         self._pending = b""
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop()
@@ -53,6 +76,7 @@ class Child:
         except OSError as problem:
             self._stderr.close()
             raise failure(f"cannot start {command[0]}: {problem.strerror}") from problem
+        self._guard = start_guard(self._process.pid) if guarded else None
 
     @property
     def pid(self) -> int:
@@ -141,16 +165,13 @@ class Child:
         except subprocess.TimeoutExpired:
             pass
         finally:
-            self._kill_group()
+            kill_group(self._process.pid)
             self._process.wait()
+            guard, self._guard = self._guard, None
+            dismiss_guard(guard)
             if self._process.stdout is not None:
                 self._process.stdout.close()
             self._stderr.close()
-
-    def _kill_group(self) -> None:
-        """Kill what is left of the child's session: itself, or children that it did not end."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _explain(self, what: str) -> str:
         lines = list(self._last_words())
@@ -174,3 +195,29 @@ class Child:
         self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def kill_group(pid: int) -> None:
+    """Kill what is left of a session that a child of ours leads: itself, or children that it did not end."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def start_guard(pid: int) -> subprocess.Popen[bytes] | None:
+    """Start what kills a process group if this process ends without a word; None where there is no shell."""
+    try:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "gilscope-guard", f"{STOP_GRACE_S:g}", str(pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return None
+
+
+def dismiss_guard(guard: subprocess.Popen[bytes] | None) -> None:
+    """End a guard: what it was there for has ended."""
+    if guard is not None:
+        guard.communicate(b"\n")

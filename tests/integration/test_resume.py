@@ -63,9 +63,14 @@ def running(mark: str, *words: str) -> Callable[[], bool]:
     return all_there
 
 
-def kill_when(cwd: Path, moment: Callable[[subprocess.Popen[str], str], None], *arguments: str) -> None:
-    """Kill a comparison, and nothing else: its children have to find out."""
-    with started(cwd, "compare", *arguments) as (process, mark):
+def kill_when(
+    cwd: Path,
+    moment: Callable[[subprocess.Popen[str], str], None],
+    *arguments: str,
+    command: str = "compare",
+) -> None:
+    """Kill a command, and nothing else: its children have to find out."""
+    with started(cwd, command, *arguments) as (process, mark):
         moment(process, mark)
         assert process.poll() is None
         process.kill()
@@ -136,7 +141,7 @@ def test_killed_in_the_middle_of_a_window_nothing_lives_on(
     cwd: Path, arguments: tuple[str, ...], children: tuple[str, ...]
 ) -> None:
     def in_a_window(_process: subprocess.Popen[str], mark: str) -> None:
-        eventually(running(mark, *children), f"all of {children}", 60.0)
+        eventually(running(mark, *children), f"all of {children}")
         time.sleep(2.0)  # Nothing tells outside that a window of ten minutes has begun.
 
     kill_when(cwd, in_a_window, *arguments)
@@ -146,9 +151,32 @@ def test_killed_in_the_middle_of_a_window_nothing_lives_on(
     assert (ended.code, " trials are in; it was interrupted" in ended.err) == (0, True)
 
 
+@pytest.mark.parametrize(
+    "never_returns",
+    ["while True: ...", "ctypes.PyDLL(None).pause()"],
+    ids=["it computes", "in C, with the GIL"],
+)
+@pytest.mark.parametrize(
+    ("command", "child"),
+    [("compare", "gilscope.compare.inspection"), ("classify", "gilscope.classify.measuring")],
+    ids=["compare", "classify"],
+)
+def test_killed_while_a_function_never_returns_nothing_lives_on(
+    cwd: Path, command: str, child: str, never_returns: str
+) -> None:
+    (cwd / "stuck.py").write_text(
+        f"import ctypes, pathlib\ndef work():\n    pathlib.Path('begun').touch()\n    {never_returns}\n"
+    )
+
+    def stuck(_process: subprocess.Popen[str], mark: str) -> None:
+        eventually(lambda: running(mark, child)() and (cwd / "begun").exists(), "a call")
+
+    kill_when(cwd, stuck, "stuck.py:work", command=command)
+
+
 def test_killed_while_graphs_are_taken_it_takes_them_when_it_is_resumed(cwd: Path) -> None:
     def profiling(_process: subprocess.Popen[str], mark: str) -> None:
-        eventually(running(mark, "py-spy record"), "a profiler", 60.0)
+        eventually(running(mark, "py-spy record"), "a profiler")
 
     kill_when(cwd, profiling, *TWO_TRIALS)
     ended = gilscope(cwd, "compare", "--resume", "run")
@@ -161,7 +189,7 @@ def test_killed_while_graphs_are_taken_it_takes_them_when_it_is_resumed(cwd: Pat
 
 def test_scratch_of_a_killed_run_goes_with_the_next(cwd: Path, temporary: Path) -> None:
     def classifying(_process: subprocess.Popen[str], mark: str) -> None:
-        eventually(running(mark, "gilscope.classify.measuring"), "the classification", 60.0)
+        eventually(running(mark, "gilscope.classify.measuring"), "the classification")
 
     kill_when(cwd, classifying, *TWO_TRIALS, "--no-profiles")
     (left,) = scratch_folders(temporary)
@@ -176,7 +204,7 @@ def test_scratch_of_a_killed_run_goes_with_the_next(cwd: Path, temporary: Path) 
 
 def test_two_comparisons_do_not_write_into_one_folder(cwd: Path) -> None:
     with started(cwd, "compare", *SIX_TRIALS, "--blocks", "50") as (process, mark):
-        eventually((cwd / "run" / "run.json").exists, "the run", 60.0)
+        eventually((cwd / "run" / "run.json").exists, "the run")
         for arguments in (("compare", *SIX_TRIALS), ("compare", "--resume", "run")):
             second = gilscope(cwd, *arguments)
             assert (second.code, second.out) == (2, "")
@@ -227,7 +255,7 @@ asyncio.run(main())
 @pytest.fixture
 def order(tmp_path: Path) -> Iterator[Order]:
     with Child([sys.executable, "-c", SERVICE], failure=LoadError) as service:
-        url = str(service.receive(20)["url"])
+        url = str(service.receive(60)["url"])
         path = str(tmp_path / "one.csv.gz")
         yield Order(url, "primes", "threads", 2, 0.1, 0.5, 50.0, 1, 1.0, path)
 

@@ -10,12 +10,12 @@ import psutil
 import pytest
 from polling import all_end, eventually
 
-from gilscope.child import Child, module_command
+from gilscope.child import Child, how_it_ended, module_command
 from gilscope.errors import GilscopeError, LoadError, ServiceError
 
 pytestmark = pytest.mark.integration
 
-ANSWER_S = 20.0
+ANSWER_S = 60.0
 ECHO = """
 import json, sys
 for line in sys.stdin:
@@ -31,6 +31,14 @@ def failure(started: Child, timeout_s: float = ANSWER_S) -> str:
     with pytest.raises(ServiceError) as caught:
         started.receive(timeout_s)
     return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [(0, "exit code 0"), (3, "exit code 3"), (-11, "SIGSEGV"), (-9, "SIGKILL"), (-200, "signal 200")],
+)
+def test_the_end_of_a_process_has_a_name(code: int, name: str) -> None:
+    assert how_it_ended(code) == name
 
 
 def test_messages_go_there_and_back() -> None:
@@ -194,6 +202,18 @@ def test_stopping_twice_does_no_harm() -> None:
     with child(ECHO) as echo:
         echo.stop()
         echo.stop()
+
+
+def test_the_guard_of_a_child_goes_with_it() -> None:
+    def guards() -> list[psutil.Process]:
+        return [process for process in psutil.Process().children() if "gilscope-guard" in process.cmdline()]
+
+    with Child([sys.executable, "-c", ECHO], failure=ServiceError, guarded=True) as echo:
+        eventually(lambda: len(guards()) == 1, "the guard, whose command line is there soon after it")
+        (guard,) = guards()
+        assert guard.cmdline()[-1] == str(echo.pid)
+        echo.stop()
+        assert not guard.is_running()
 
 
 def test_a_child_is_stopped_when_the_block_fails() -> None:

@@ -9,10 +9,10 @@ import cattrs
 import pytest
 from watched import obedient
 
-from gilscope.child import STOP_GRACE_S
+from gilscope.child import START_S, STOP_GRACE_S
 from gilscope.errors import GilscopeError, LensError
 from gilscope.lens import control, process
-from gilscope.lens.control import SLACK_S, START_S, Lens
+from gilscope.lens.control import SLACK_S, Lens
 from gilscope.lens.ledger import NO_SPAN
 from gilscope.lens.process import Observer
 from gilscope.lens.readings import Window

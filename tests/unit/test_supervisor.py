@@ -5,21 +5,13 @@ import socket
 import pytest
 
 from gilscope.errors import UsageError
-from gilscope.web.supervisor import LONGEST_PAUSE_S, _named, pause_s, reserved
+from gilscope.web.supervisor import LONGEST_PAUSE_S, pause_s, reserved
 
 
 def test_pauses_double_up_to_a_bound() -> None:
     assert [pause_s(deaths) for deaths in (1, 2, 3, 4)] == [0.1, 0.2, 0.4, 0.8]
-    assert pause_s(100) == LONGEST_PAUSE_S
+    assert pause_s(100) == pause_s(100_000) == LONGEST_PAUSE_S
     assert pause_s(0) == 0.1
-
-
-@pytest.mark.parametrize(
-    ("code", "name"),
-    [(0, "exit code 0"), (3, "exit code 3"), (-11, "SIGSEGV"), (-9, "SIGKILL"), (-200, "signal 200")],
-)
-def test_the_end_of_a_process_has_a_name(code: int, name: str) -> None:
-    assert _named(code) == name
 
 
 def test_a_reserved_port_may_be_listened_on_by_several_and_by_nobody_else() -> None:

@@ -80,7 +80,9 @@ def _try(
 ) -> tuple[Observation, Subinterpreter]:
     with (
         tempfile.TemporaryDirectory(prefix="gilscope-") as scratch,
-        Child(module_command("gilscope.classify.measuring", python=python), failure=GilscopeError) as child,
+        Child(
+            module_command("gilscope.classify.measuring", python=python), failure=GilscopeError, guarded=True
+        ) as child,
         _upstream(target) as upstream_url,
     ):
         question = Question(target, dict(given), app_dir, seconds, upstream_url, scratch)

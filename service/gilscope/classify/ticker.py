@@ -27,7 +27,7 @@ from gilscope.classify.observation import SWITCH_INTERVAL_MS, Tick
 from gilscope.errors import GilscopeError
 
 IDLE_TICKS = 40
-READY_LIMIT_S = 10.0
+READY_LIMIT_S = 30.0
 
 _PAUSES_S = tuple(map(random.Random(1).uniform, [100e-6] * 997, [500e-6] * 997))
 """Irregular, or ticks could fall in step with a function that is called again and again."""

@@ -94,7 +94,7 @@ def _check(
 
 def _inspect(target: str, given: Mapping[str, str], app_dir: str | None, python: str | None) -> Found:
     command = module_command("gilscope.compare.inspection", python=python)
-    with Child(command, failure=GilscopeError) as child:
+    with Child(command, failure=GilscopeError, guarded=True) as child:
         child.send({"target": target, "given": given, "app_dir": app_dir})
         try:
             found = child.receive(INSPECTION_LIMIT_S)

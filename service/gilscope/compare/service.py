@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gilscope.child import Child, module_command
+from gilscope.child import START_S, Child, module_command
 from gilscope.errors import ServiceError
-
-START_S = 60.0
 
 NICENESS = 10
 """By how much the service steps back behind the load generator and the lens.
@@ -71,7 +69,7 @@ def running_service(options: ServiceOptions) -> Iterator[Service]:
     Raises:
         ServiceError: it did not become ready; its last words are quoted.
     """
-    with Child(options.command(), failure=ServiceError) as child:
+    with Child(options.command(), failure=ServiceError, guarded=True) as child:
         _step_back(child.pid)
         ready = child.receive(START_S)
         url, metrics_url, python = (str(ready[key]) for key in ("url", "metrics_url", "python"))

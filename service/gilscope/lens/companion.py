@@ -11,10 +11,9 @@ import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
-from gilscope.child import Child, module_command
+from gilscope.child import START_S, Child, module_command
 from gilscope.errors import LensError, UsageError
 
-START_S = 20.0
 STOP_GRACE_S = 1.0
 _AT_ONCE_S = 0.5
 """Limit for an answer whose beginning, or the child's end, has been seen."""

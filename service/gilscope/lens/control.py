@@ -7,12 +7,11 @@ from typing import cast
 
 import cattrs
 
-from gilscope.child import STOP_GRACE_S, Child, module_command
+from gilscope.child import START_S, STOP_GRACE_S, Child, module_command
 from gilscope.errors import LensError
 from gilscope.lens.readings import Window
 from gilscope.lens.sampler import RATE_HZ
 
-START_S = 20.0
 SLACK_S = 20.0
 """How much later than asked the lens may answer before it counts as stuck."""
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gilscope.child import Child, module_command
+from gilscope.child import START_S, Child, module_command
 from gilscope.errors import GilscopeError, UsageError
 
-START_S = 20.0
 STOP_S = 5.0
 """More than the process takes to say good-bye to those who look."""
 

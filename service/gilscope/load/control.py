@@ -9,12 +9,11 @@ from pathlib import Path
 
 import cattrs
 
-from gilscope.child import STOP_GRACE_S, Child, module_command
+from gilscope.child import START_S, STOP_GRACE_S, Child, module_command
 from gilscope.errors import LoadError, unwritten
 from gilscope.load.orders import Measured, Order, Tally
 from gilscope.load.samples import read_samples
 
-START_S = 30.0
 ASSEMBLE_S = 300.0
 """How long workers on other machines may take to come."""
 

@@ -10,20 +10,21 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterator, Mapping, Sequence
+from subprocess import Popen
 from typing import Any
 
+from gilscope.child import dismiss_guard, how_it_ended, kill_group, start_guard
 from gilscope.errors import ServiceError, UsageError
 from gilscope.web.serving import Announce, Told, watching
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 STEADY_S = 10.0
-"""Who has served for so long did not die of being started: the next pause is a short one again."""
+"""Who has served for so long since it was ready did not die of being started: the next pause is a short one again."""
 
 KILL_S = 3.0
 """How much longer than it may drain a process has to end, before it is killed."""
@@ -31,7 +32,7 @@ KILL_S = 3.0
 
 def pause_s(deaths: int) -> float:
     """Return for how long to wait before the next start, in seconds, after so many deaths in a row: each time twice as long."""
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** max(0, deaths - 1))
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(max(0, deaths - 1), 10))
 
 
 @contextlib.contextmanager
@@ -61,11 +62,15 @@ def reserved(host: str, port: int) -> Iterator[int]:
 
 
 class Supervisor:
-    """Keeps a process running for each command."""
+    """Keeps a process running for each command.
+
+    Each is guarded: should it be stuck and this process be killed, it would go on taking connections.
+    """
 
     def __init__(self, commands: Sequence[Sequence[str]], drain_s: float) -> None:
         self._commands, self._drain_s = commands, drain_s
         self._processes: dict[int, Process] = {}
+        self._guards: dict[int, Popen[bytes] | None] = {}
         self._ready: dict[int, Mapping[str, Any]] = {}
         self._all_ready = asyncio.Event()
 
@@ -105,21 +110,24 @@ class Supervisor:
         """Start a process again whenever it ends; never returns."""
         loop, deaths = asyncio.get_running_loop(), 0
         while True:
-            begun = loop.time()
             process = await asyncio.create_subprocess_exec(
                 *self._commands[place],
                 stdin=PIPE,
                 stdout=PIPE,
                 start_new_session=True,  # Ctrl-C reaches us alone: to each of them a second one would be an order to hurry
             )
-            self._processes[place] = process
+            self._processes[place], self._guards[place] = process, start_guard(process.pid)
             await self._await_ready(place, process)
+            ready_at = loop.time()
             code = await process.wait()
+            self._bury(place)
             if place not in self._ready:
-                raise ServiceError(f"process {process.pid} ended before it was ready ({_named(code)})")
-            deaths = 1 if loop.time() - begun > STEADY_S else deaths + 1
+                raise ServiceError(f"process {process.pid} ended before it was ready ({how_it_ended(code)})")
+            deaths = 1 if loop.time() - ready_at > STEADY_S else deaths + 1
             pause = pause_s(deaths)
-            told = f"process {process.pid} has ended ({_named(code)}): another one begins in {pause:g} s"
+            told = (
+                f"process {process.pid} has ended ({how_it_ended(code)}): another one begins in {pause:g} s"
+            )
             print(f"gilscope serve: {told}", file=sys.stderr)  # noqa: T201
             await asyncio.sleep(pause)
 
@@ -129,6 +137,11 @@ class Supervisor:
             self._ready[place] = json.loads(await process.stdout.readline())
         if len(self._ready) == len(self._commands):
             self._all_ready.set()
+
+    def _bury(self, place: int) -> None:
+        """End what is left of a process that has ended."""
+        kill_group(self._processes[place].pid)
+        dismiss_guard(self._guards.pop(place, None))
 
     async def _stop(self, told: Told) -> None:
         """Have all processes answer what is under way, and end; a second signal is passed on, and whoever is stuck killed."""
@@ -143,21 +156,13 @@ class Supervisor:
             await asyncio.wait([ends], timeout=KILL_S)
         again.cancel()
         for process in running:
-            if process.returncode is None:
-                process.kill()
+            kill_group(process.pid)
         await ends
+        for place in list(self._guards):
+            self._bury(place)
 
 
 def _signal(processes: Sequence[Process]) -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-
-
-def _named(code: int) -> str:
-    """Say how a process ended, of its return code as asyncio has it."""
-    if code >= 0:
-        return f"exit code {code}"
-    with contextlib.suppress(ValueError):
-        return signal.Signals(-code).name
-    return f"signal {-code}"

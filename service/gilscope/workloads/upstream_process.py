@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gilscope.child import Child, module_command
+from gilscope.child import START_S, Child, module_command
 from gilscope.errors import ServiceError
-
-START_S = 15.0
 
 
 @contextmanager
