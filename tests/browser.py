@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-START_S = 30.0
+START_S = 60.0
 FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -15,10 +15,8 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
 import psutil
-from polling import eventually
+from polling import PATIENCE_S, eventually
 from requirements import require
-
-TIMEOUT_S = 20.0
 
 
 def require_prometheus() -> None:
@@ -29,7 +27,7 @@ def require_prometheus() -> None:
 
 def scraped(url: str) -> str:
     """Return what a scrape gets."""
-    with urlopen(url, timeout=TIMEOUT_S) as answer:
+    with urlopen(url, timeout=PATIENCE_S) as answer:
         text: str = answer.read().decode()
     return text
 
@@ -42,7 +40,7 @@ def complaints(exposed: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=TIMEOUT_S,
+        timeout=PATIENCE_S,
     )
     return done.stdout + done.stderr
 
@@ -66,7 +64,7 @@ class Prometheus:
     def _ask(self, kind: str, **parameters: object) -> list[dict[str, Any]]:
         """Ask; a query that cannot be answered fails the test with what Prometheus says of it."""
         try:
-            with urlopen(f"{self._url}/api/v1/{kind}?{urlencode(parameters)}", timeout=TIMEOUT_S) as answer:
+            with urlopen(f"{self._url}/api/v1/{kind}?{urlencode(parameters)}", timeout=PATIENCE_S) as answer:
                 found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         except HTTPError as refusal:
             if refusal.code == HTTPStatus.SERVICE_UNAVAILABLE:  # it listens before it answers

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import aiohttp
 import psutil
+from polling import PATIENCE_S
 
-TIMEOUT_S = 60.0
 FREE_PORTS = ("--port=0", "--metrics-port=0")
 SMALL = ("--workload=noop", "--backends=asyncio")
 
@@ -28,8 +31,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def command(*options: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "gilscope", "serve", *options]
+def command(*options: str, python: str = sys.executable) -> list[str]:
+    return [python, "-P", "-m", "gilscope", "serve", *options]
 
 
 @dataclass
@@ -41,7 +44,7 @@ class Served:
 
     def get(self, path: str) -> dict[str, object]:
         try:
-            with urlopen(f"{self.ready['url']}{path}", timeout=TIMEOUT_S) as answer:
+            with urlopen(f"{self.ready['url']}{path}", timeout=PATIENCE_S) as answer:
                 found = json.load(answer)
         except HTTPError as answer:
             with answer:
@@ -60,15 +63,17 @@ class Served:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for the end; give exit code and what else was printed."""
-        out, err = self.process.communicate(timeout=TIMEOUT_S)
+        out, err = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, out, err
 
 
 @contextmanager
-def serving(*options: str, env: Mapping[str, str] | None = None) -> Iterator[Served]:
+def serving(
+    *options: str, env: Mapping[str, str] | None = None, python: str = sys.executable
+) -> Iterator[Served]:
     """Run a service for the block, with its standard input open; ``env`` adds to the environment."""
     with subprocess.Popen(
-        command(*FREE_PORTS, *options),
+        command(*FREE_PORTS, *options, python=python),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -87,6 +92,42 @@ def serving(*options: str, env: Mapping[str, str] | None = None) -> Iterator[Ser
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+@asynccontextmanager
+async def client(
+    service: Served | str, timeout_s: float = PATIENCE_S
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Give a client of a service, or of its URL, with as many connections as it takes, that sends each request once.
+
+    aiohttp's own would send it again where a connection breaks that was used before: then nothing is ever seen to be lost.
+    """
+    url = service if isinstance(service, str) else str(service.ready["url"])
+    connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=timeout_s)
+    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout) as session:
+        session._retry_connection = False
+        yield session
+
+
+async def leave(session: aiohttp.ClientSession, place: str, over: asyncio.Event, within_s: float) -> int:
+    """Request something again and again, and leave before it is answered, or just not; return how often."""
+    left = 0
+    while not over.is_set():
+        with suppress(TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(random.uniform(0, within_s)), session.get(place) as answer:
+                await answer.read()
+        left += 1
+    return left
+
+
+def memory_kb(processes: Iterable[psutil.Process]) -> float:
+    """Return the memory of processes that may be ending: what they share is counted once (PSS), where the system tells it."""
+    found = 0.0
+    for process in processes:
+        with suppress(psutil.Error):
+            memory = process.memory_full_info()
+            found += getattr(memory, "pss", memory.rss) / 1_024
+    return found
+
+
 def refused(*options: str) -> str:
     """Run a service that must not start; give the message."""
     done = subprocess.run(
@@ -94,7 +135,7 @@ def refused(*options: str) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=PATIENCE_S,
         stdin=subprocess.DEVNULL,
     )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus import scraped
 from served import Served, serving
 
 from gilscope.model import BackendName
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(3_600 if "GILSCOPE_REQUESTS" in os.environ else 120),
+    pytest.mark.timeout(3_600 if "GILSCOPE_REQUESTS" in os.environ else 300),
 ]
 
 REQUESTS = int(os.environ.get("GILSCOPE_REQUESTS", "500"))
@@ -40,7 +41,7 @@ REQUESTS = int(os.environ.get("GILSCOPE_REQUESTS", "500"))
 SEED = int(os.environ.get("GILSCOPE_SEED", "1"))
 LENIENT = Path(__file__).parents[1] / "targets" / "lenient.py"
 TOKEN = "secret"
-ANSWER_S = 20.0
+ANSWER_S = 60.0
 QUIET_S = 0.3
 """What has not been answered by then waits for more."""
 
@@ -225,10 +226,10 @@ def _maim(pick: Pick, request: bytes) -> bytes:
             return request
 
 
-def exchange(port: int, request: bytes) -> bytes:
+def exchange(port: int, request: bytes, quiet_s: float = QUIET_S) -> bytes:
     """Send a request, and return all that comes back until nothing more does."""
     answers = b""
-    with socket.create_connection(("127.0.0.1", port), QUIET_S) as connection, suppress(ConnectionError):
+    with socket.create_connection(("127.0.0.1", port), quiet_s) as connection, suppress(ConnectionError):
         try:
             connection.sendall(request)
             while part := connection.recv(65_536):
@@ -295,6 +296,12 @@ def _require_unharmed(served: Served) -> None:
     assert served.get("/healthz")["pid"] == served.process.pid
     for backend in ("asyncio", "threads", "processes"):
         assert served.result(f"/work/lenient.give_back/{backend}?value=7") == 7
+    restarts = re.findall(
+        r"^gilscope_backend_restarts_total\{.*\} (.*)$",
+        scraped(str(served.ready["metrics_url"])),
+        re.MULTILINE,
+    )
+    assert restarts == ["0.0"] * 3
     served.process.send_signal(signal.SIGTERM)
     code, _, err = served.end()
     assert (code, err) == (0, "")
@@ -350,7 +357,7 @@ def test_what_is_wrong_is_told_as_a_problem(port: int) -> None:
         (413, order(b" " * 16_385, *OWN)),
         (501, get("/work/noop/interpreters")),
     ):
-        head, _, body = exchange(port, request).partition(b"\r\n\r\n")
+        head, _, body = exchange(port, request, ANSWER_S).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 %d " % status), (request[:80], head)
         assert b"Content-Type: application/problem+json" in head, (request[:80], head)
         assert b"Traceback" not in body
@@ -375,7 +382,7 @@ def test_what_is_wrong_is_told_as_a_problem(port: int) -> None:
     ids=lambda request: repr(request[:20]),
 )
 def test_what_is_no_http_is_400_and_the_end_of_the_connection(port: int, request_: bytes) -> None:
-    answer = exchange(port, request_)
+    answer = exchange(port, request_, ANSWER_S)
     assert answer.startswith(b"HTTP/1.0 400 ")
     assert b"Content-Type: text/plain" in answer
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commanded import Ended, gilscope, require_the_end_of_all, strictly
+from disturbance import least_disturbed
 
 from gilscope.compare.store import RunFolder
 from gilscope.flame.algebra import share, total
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.integration
 COMPARED = ("asyncio", "processes")
 KINDS = ("holding", "waiting", "wall")
 SEEN = ("holding", "wall")
+WINDOW_S = 1.5
+"""Long enough that something is answered even while a hypervisor takes most of the cores."""
 
 WORK = """
 def spin(n: int, exponent: int = 2) -> int:
@@ -51,11 +54,13 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def compared(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """Two backends, two blocks, profiles: the whole of a comparison."""
-    return gilscope(
-        tmp_path_factory.mktemp("compared"),
-        "compare", f"{work}:spin", "--arg", "n=20000", "--backends", ",".join(COMPARED), "--quick",
-        "--lenient", "--duration", "0.5", "--pool-size", "1", "--blocks", "2", "--seed", "3", "--out",
-        "run", "--json",
+    return least_disturbed(
+        lambda: gilscope(
+            tmp_path_factory.mktemp("compared"),
+            "compare", f"{work}:spin", "--arg", "n=20000", "--backends", ",".join(COMPARED), "--quick",
+            "--lenient", "--duration", f"{WINDOW_S:g}", "--pool-size", "1", "--blocks", "2", "--seed", "3", "--out",
+            "run", "--json",
+        )
     )  # fmt: skip
 
 
@@ -97,7 +102,7 @@ def test_the_run_has_every_promised_field(compared: Ended) -> None:
     assert {"gilscope", "machine", "plan", "trials", "verdicts"} <= set(document)
     assert document["plan"]["seed"] == 3
     assert document["plan"]["targets"][0]["arguments"] == {"n": 20_000}
-    assert document["plan"]["load"]["seconds"] == 0.5
+    assert document["plan"]["load"]["seconds"] == WINDOW_S
     assert len(document["trials"]) == 6
     for trial in document["trials"]:
         assert set(trial) >= TRIAL_FIELDS
@@ -146,8 +151,9 @@ def test_figures_follow_from_the_samples_on_disk(compared: Ended, evidence: Evid
         assert trial.throughput_rps == pytest.approx(trial.requests / samples.window_s)
         assert trial.latency_ms == summarize_latency(samples.work.latency_ms)
         assert trial.probe_latency_ms == summarize_probe(samples.probe.latency_ms)
-        assert trial.probes_answered == len(samples.probe.due_s) > 0
-        assert 0.5 <= samples.window_s < 5
+        assert trial.probes_answered <= trial.probes_due == len(samples.probe.due_s)
+        assert trial.probes_due > 0
+        assert samples.window_s == pytest.approx(WINDOW_S)
     kept = (compared.cwd / "run" / "latency").iterdir()
     assert {f"latency/{path.name}" for path in kept} == files
     assert len(files) == 6
@@ -231,13 +237,13 @@ def test_the_flames_of_a_backend_are_of_the_same_seconds(evidence: Evidence, bac
 
 @pytest.mark.parametrize("backend", COMPARED)
 def test_the_answers_during_the_profile_are_counted(evidence: Evidence, backend: str) -> None:
-    measured = max(
+    measured = [
         trial.throughput_rps for trial in evidence.run.trials if trial.backend == BackendName(backend)
-    )
+    ]
     requests = flame_of(evidence, backend, "holding").requests
     assert requests is not None
     # Pauses make the service slower; the count begins before the profiler does and ends after it.
-    assert 0.05 * measured < requests < 8 * measured
+    assert 0.05 * min(measured) < requests < 8 * max(measured)
 
 
 @pytest.mark.parametrize("backend", COMPARED)
@@ -290,7 +296,7 @@ def test_the_run_reads_back_and_every_flame_is_in_it(evidence: Evidence) -> None
 
 def test_the_time_is_accounted_for(evidence: Evidence) -> None:
     timing = evidence.run.timing
-    assert timing.load_s >= 6 * 0.8
+    assert timing.load_s >= 6 * WINDOW_S
     assert timing.profiling_s >= 2 * 0.9
     assert timing.load_s + timing.profiling_s < timing.total_s
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from disturbance import least_disturbed
 from pythons import find_python
 from requirements import require
 
@@ -39,7 +40,7 @@ def at_work(version: str, kind: str) -> Iterator[int]:
     require(python, f"there is no Python {version}")
     command = [str(python), str(POOL), kind, str(WORKERS), str(N)]
     with Child(command, failure=ServiceError, env={"LC_ALL": "C"}) as child:
-        child.receive(30)
+        child.receive(60)
         yield child.pid
 
 
@@ -50,13 +51,13 @@ def graphs_of(found: list[Capture]) -> Graphs:
 @pytest.fixture(scope="module")
 def on_threads() -> Graphs:
     with at_work("3.11", "threads") as pid:
-        return graphs_of(PySpy().capture(pid, tuple(FlameKind), SECONDS))
+        return least_disturbed(lambda: graphs_of(PySpy().capture(pid, tuple(FlameKind), SECONDS)))
 
 
 @pytest.fixture(scope="module")
 def on_processes() -> Graphs:
     with at_work("3.11", "processes") as pid:
-        return graphs_of(PySpy().capture(pid, tuple(FlameKind), SECONDS))
+        return least_disturbed(lambda: graphs_of(PySpy().capture(pid, tuple(FlameKind), SECONDS)))
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,11 @@ def by_both() -> tuple[Graphs, Graphs]:
     with at_work("3.15", "threads") as pid:
         own = profiler_for(pid)
         assert not isinstance(own, PySpy)
-        return graphs_of(PySpy().capture(pid, tuple(FlameKind), SECONDS)), graphs_of(
-            list(own.capture(pid, tuple(FlameKind), SECONDS))
+        return least_disturbed(
+            lambda: (
+                graphs_of(PySpy().capture(pid, tuple(FlameKind), SECONDS)),
+                graphs_of(list(own.capture(pid, tuple(FlameKind), SECONDS))),
+            )
         )
 
 

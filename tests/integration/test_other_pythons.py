@@ -54,12 +54,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.mark.timeout(240)
 def test_two_pythons_are_compared_in_one_report(tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text(WORK)
     paths = (python("3.11"), python("3.14"))
     options = ("--arg", "n=2000", "--backends", "threads,interpreters", "--python", *paths, "--seed", "3")
-    ended = gilscope(tmp_path, "compare", "work.py:spin", *options, *SHORT)
+    ended = gilscope(tmp_path, "compare", "work.py:spin", *SHORT, *options, "--blocks", "2")
     assert ended.code == 0, ended.err
     require_the_end_of_all(ended.mark)
 
@@ -79,7 +78,6 @@ def test_two_pythons_are_compared_in_one_report(tmp_path: Path) -> None:
     assert "needs Python 3.14 or newer" in page
 
 
-@pytest.mark.timeout(240)
 def test_an_environment_can_be_made_without_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Path(python("3.12"))
     monkeypatch.setenv("PATH", f"{found.parent}:/usr/bin:/bin")

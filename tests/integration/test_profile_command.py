@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from polling import all_end, eventually
+from polling import PATIENCE_S, all_end, eventually
 from requirements import require
-from served import TIMEOUT_S, Served, serving
+from served import Served, serving
 
 from gilscope.child import Child
 from gilscope.errors import INTERRUPTED, ServiceError
@@ -56,7 +56,7 @@ def temporary(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def spinning() -> Iterator[int]:
     with Child([sys.executable, "-c", SPINS], failure=ServiceError) as child:
-        child.receive(30)
+        child.receive(60)
         yield child.pid
 
 
@@ -75,7 +75,7 @@ def run(*options: object, temporary: Path | None = None) -> subprocess.Completed
         check=False,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=PATIENCE_S,
         stdin=subprocess.DEVNULL,
         env=environment(temporary),
     )
@@ -122,7 +122,7 @@ def test_ctrl_c_ends_everybody_but_the_target(spinning: int, out: Path, temporar
         eventually(lambda: process.poll() is not None or len(at_work()) == 2, "two py-spy at work")
         everybody = root.children(recursive=True) if process.poll() is None else []
         process.send_signal(signal.SIGINT)
-        printed, err = process.communicate(timeout=TIMEOUT_S)
+        printed, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, printed, err) == (INTERRUPTED, "", "")
     assert len(everybody) >= 3
     all_end(everybody)
@@ -143,7 +143,7 @@ class Refusal:
 
 
 def refusal(process: subprocess.Popen[str], folder: Path) -> Refusal:
-    out, err = process.communicate(timeout=TIMEOUT_S)
+    out, err = process.communicate(timeout=PATIENCE_S)
     return Refusal(process.returncode, out, err, [path.name for path in folder.iterdir()])
 
 

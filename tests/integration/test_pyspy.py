@@ -82,7 +82,7 @@ def running(folder: Path, program: str) -> Iterator[int]:
     script = folder / "program.py"
     script.write_text(program)
     with Child([sys.executable, str(script)], failure=ServiceError) as child:
-        child.receive(30)
+        child.receive(60)
         yield child.pid
 
 

@@ -30,7 +30,7 @@ from gilscope.load.orders import Order
 from gilscope.model import Run
 from gilscope.scratch import PREFIX
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
 TWO_TRIALS = (*SHORT, "--backends", "asyncio", "--blocks", "1")
 SIX_TRIALS = (*SHORT, "--backends", "asyncio,threads", "--blocks", "2", "--no-profiles")

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from polling import all_end, eventually
-from served import FREE_PORTS, SMALL, TIMEOUT_S, refused, serving
+from polling import PATIENCE_S, all_end, eventually
+from served import FREE_PORTS, SMALL, refused, serving
 
 from gilscope.backends.table import available
 from gilscope.commands import serve
@@ -55,7 +55,7 @@ def test_without_workloads_there_are_all_on_all_backends() -> None:
 def test_metrics_have_a_port_of_their_own() -> None:
     with serving(*SMALL) as served:
         assert served.result("/work/noop/asyncio") is None
-        with urlopen(str(served.ready["metrics_url"]), timeout=TIMEOUT_S) as answer:
+        with urlopen(str(served.ready["metrics_url"]), timeout=PATIENCE_S) as answer:
             text = answer.read().decode()
         labels = 'backend="asyncio",status="200",workload="noop"'
         assert f"gilscope_request_duration_seconds_count{{{labels}}} 1.0\n" in text

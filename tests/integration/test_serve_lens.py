@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+from disturbance import least_disturbed
 from polling import all_end, eventually
 from prometheus import complaints, require_prometheus, scraped, scraping
 from prometheus_client.parser import text_string_to_metric_families
@@ -76,6 +77,11 @@ def settled(served: Served, times: int = 1) -> Seen:
         eventually(is_new, "the lens to settle its accounts")
         seen = scrape(served)
     return seen
+
+
+def span(served: Served, times: int) -> tuple[Seen, Seen]:
+    """Return what the lens has seen before and after so many of its accounts."""
+    return least_disturbed(lambda: (settled(served), settled(served, times)))
 
 
 def share(before: Seen, after: Seen, role: str, state: str) -> float:
@@ -141,16 +147,14 @@ def test_how_long_the_gil_was_held_is_there_where_python_tells(on_threads: Serve
 
 
 def test_an_idle_loop_does_not_wait_for_the_gil(on_threads: Served) -> None:
-    before = settled(on_threads)
-    after = settled(on_threads, 3)
+    before, after = span(on_threads, 3)
     assert share(before, after, "loop", "gil_wait") < 0.05
     assert share(before, after, "loop", "blocked") > 0.5
 
 
 def test_under_load_on_threads_the_loop_waits_for_the_gil(on_threads: Served) -> None:
     with load(on_threads, "/work/primes/threads?n=8000"):
-        before = settled(on_threads)
-        after = settled(on_threads, 4)
+        before, after = span(on_threads, 4)
     assert share(before, after, "loop", "gil_wait") > 0.1
     assert share(before, after, "worker", "gil_wait") > 0.1
     assert share(before, after, "worker", "on_cpu") > share(before, after, "loop", "on_cpu")
@@ -183,7 +187,7 @@ def test_prometheus_answers_what_the_page_asks(tmp_path: Path, on_threads: Serve
     targets = {name: str(on_threads.ready[f"{name}_url"]) for name in ("metrics", "lens")}
     with scraping(tmp_path, targets) as prometheus, load(on_threads, "/work/primes/threads?n=8000"):
         waits = 'rate(gilscope_thread_state_seconds_total{role="loop",state="gil_wait"}[6s])'
-        eventually(lambda: max(prometheus.query(waits).values(), default=0) > 0.1, "the loop's GIL wait", 40)
+        eventually(lambda: max(prometheus.query(waits).values(), default=0) > 0.1, "the loop's GIL wait")
         eventually(
             lambda: len(prometheus.query("count_over_time(gilscope_lens_looks_total[10s]) >= 8")) == 1,
             "eight scrapes of the lens",
@@ -341,7 +345,7 @@ def test_the_exporter_ends_without_an_order_too() -> None:
 
     with Child(module_command("gilscope.lens.exporter"), failure=LensError) as child:
         process = psutil.Process(child.pid)
-        ready = child.receive(20)
+        ready = child.receive(60)
         assert ready["pid"] == child.pid
         assert "gilscope_lens_watched_processes 0.0" in scraped(str(ready["metrics_url"]))
         begun = time.monotonic()
@@ -359,11 +363,11 @@ def test_the_exporter_ends_when_what_it_watches_does() -> None:
         Child(idle, failure=LensError) as watched,
         Child(module_command("gilscope.lens.exporter"), failure=LensError) as lens,
     ):
-        watched.receive(20)
+        watched.receive(60)
         process = psutil.Process(lens.pid)
-        lens.receive(20)
+        lens.receive(60)
         lens.send({"watch": watched.pid})
-        assert str(lens.receive(20)["python"]).startswith("3.")
+        assert str(lens.receive(60)["python"]).startswith("3.")
         lens.send({"anything": "else is not listened to"})
         assert process.is_running()
         watched.stop()
@@ -377,9 +381,9 @@ def test_the_exporter_says_why_it_cannot_watch() -> None:
     from gilscope.errors import LensError
 
     with Child(module_command("gilscope.lens.exporter"), failure=LensError) as lens:
-        lens.receive(20)
+        lens.receive(60)
         lens.send({"watch": 2**22 + 1})
-        assert lens.receive(20) == {
+        assert lens.receive(60) == {
             "error": f"there is no process {2**22 + 1}, or it has ended",
             "remedy": "see why it ended",
             "exit_code": 1,

@@ -18,9 +18,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 from browser import Page, chromium, find_chromium
-from polling import all_end, eventually
+from polling import PATIENCE_S, all_end, eventually
 from requirements import require
-from served import FREE_PORTS, SMALL, TIMEOUT_S, Served, refused, serving
+from served import FREE_PORTS, SMALL, Served, refused, serving
 
 from gilscope.commands import serve
 from gilscope.commands.main import main
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 HOLDING, WAITING, WALL = FlameKind
-PATIENCE_S = 100.0
 OBSERVERS = ("gilscope/profiling/process.py", "gilscope/lens/", "gilscope/flame/")
 HARMLESS = (
     "{'type': 'log', ",
@@ -60,7 +59,7 @@ class Profiled:
         return str(self.served.ready["url"])
 
     def text(self, path: str) -> str:
-        with urlopen(f"{self.url}{path}", timeout=TIMEOUT_S) as answer:
+        with urlopen(f"{self.url}{path}", timeout=PATIENCE_S) as answer:
             content: bytes = answer.read()
         return content.decode()
 
@@ -71,7 +70,7 @@ def order(served: Served, **given: object) -> tuple[int, dict[str, Any]]:
         f"{served.ready['url']}/profiles", json.dumps(given).encode(), {"Content-Type": "application/json"}
     )
     try:
-        with urlopen(request, timeout=TIMEOUT_S) as answer:
+        with urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, json.load(answer)
     except HTTPError as answer:
         with answer:
@@ -88,7 +87,7 @@ def finished(served: Served, profile: dict[str, Any]) -> dict[str, Any]:
         found = served.get(f"/profiles/{profile['id']}")
         return found["state"] != "running"
 
-    eventually(is_over, f"the end of {profile['id']}", within_s=60)
+    eventually(is_over, f"the end of {profile['id']}")
     if found["state"] == "failed" and "no right" in str(found["error"]):
         require(condition=False, reason=f"py-spy cannot look into a service here: {found['error']}")
     assert found["state"] == "done", found
@@ -124,7 +123,7 @@ def profiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Profiled]:
             assert status == HTTPStatus.ACCEPTED, begun
             busy = order(served, kind="holding", seconds=1)
             first = finished(served, begun)
-            second = finished(served, order(served, kind="waiting", seconds=1)[1])
+            second = finished(served, order(served, kind="waiting", seconds=2)[1])
         yield Profiled(served, folder, first, second, busy)
 
 
@@ -192,7 +191,7 @@ def from_elsewhere(page: Page, profiled: Profiled) -> list[str]:
     ]
 
 
-async def holds(page: Page, expression: str, within_s: float = 20.0) -> None:
+async def holds(page: Page, expression: str, within_s: float = 60.0) -> None:
     """Wait until an expression is true in the page, which may be on its way to another."""
     deadline = time.monotonic() + within_s
     while True:
@@ -315,7 +314,7 @@ def test_a_service_that_ends_in_mid_capture_leaves_nobody_behind(tmp_path: Path,
     options = ("--workload=primes", "--backends=threads", "--pool-size=1", "--profiles", str(folder))
     with serving(*options, env={"TMPDIR": str(temporary)}) as served:
         begun = order(served, kind="waiting", seconds=60)[1]
-        eventually(lambda: len(observers(served)) == 2, "two py-spy at work", within_s=20)
+        eventually(lambda: len(observers(served)) == 2, "two py-spy at work")
         everybody = served.tree()
         assert len(everybody) >= 5  # with the process that captures, and its lens
         served.process.send_signal(how)

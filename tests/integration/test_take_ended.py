@@ -37,7 +37,7 @@ for line in sys.stdin:
 
 def told(child: Child, order: str) -> int:
     child.send({"order": order})
-    return int(str(child.receive(20)["id"]))
+    return int(str(child.receive(60)["id"]))
 
 
 def test_what_has_ended_is_told_once_and_forgotten() -> None:

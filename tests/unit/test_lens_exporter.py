@@ -147,7 +147,7 @@ def test_the_url_can_be_scraped_as_it_is(host: str, shown: str) -> None:
     except UsageError as problem:
         pytest.skip(str(problem))  # a machine without IPv6
     assert url.startswith(f"http://{shown}:")
-    with urlopen(url, timeout=20) as answer:
+    with urlopen(url, timeout=60) as answer:
         assert b"gilscope_lens_looks_total 0.0" in answer.read()
 
 

@@ -97,7 +97,7 @@ async def ended(profiles: Profiles, profile: Profile) -> Profile:
 
 
 async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not fact():  # noqa: ASYNC110  nothing announces it
             await asyncio.sleep(0.005)
 

@@ -40,7 +40,7 @@ GRAPH = Graph(
     requests=50,
 )
 TAKEN = Capture(GRAPH, STACKS)
-ANSWER_S = 20.0
+ANSWER_S = 60.0
 
 
 class FakeLens:
