@@ -65,12 +65,10 @@ def say(monkeypatch: pytest.MonkeyPatch) -> Say:
     return prepare
 
 
-def metered(pids: Sequence[int], seconds: float = 0.2) -> tuple[float | None, float]:
-    """How long they were held, and how long was looked."""
-    begun = time.monotonic()
+def metered(pids: Sequence[int], seconds: float = 0.2) -> float | None:
     with PauseMeter(pids) as meter:
         time.sleep(seconds)
-    return meter.held_s, time.monotonic() - begun
+    return meter.share
 
 
 @pytest.mark.parametrize(
@@ -88,16 +86,13 @@ def metered(pids: Sequence[int], seconds: float = 0.2) -> tuple[float | None, fl
 )
 def test_who_is_not_held_by_a_tracer_is_not_held(say: Say, stat: bytes) -> None:
     say(stat)
-    held_s, _ = metered([7])
-    assert held_s == 0
+    assert metered([7]) == 0
 
 
 @pytest.mark.parametrize("stat", [HELD, b"7 (S) S) t 1", b"7 (a b) (c)) t 1", b"7 (\xff) t 1"])
-def test_who_is_always_held_is_held_for_the_whole_block(say: Say, stat: bytes) -> None:
+def test_who_is_always_held_is_held_for_all_of_the_block(say: Say, stat: bytes) -> None:
     say(stat)
-    held_s, looked_s = metered([7])
-    assert held_s is not None
-    assert 0.2 <= held_s <= looked_s
+    assert metered([7]) == 1
 
 
 @pytest.mark.parametrize(
@@ -107,25 +102,22 @@ def test_who_is_held_at_some_looks_is_held_for_that_share(
     say: Say, answers: tuple[bytes, ...], share: float
 ) -> None:
     say(*answers)
-    held_s, looked_s = metered([7])
-    assert held_s == pytest.approx(share * looked_s, rel=0.15)
+    assert metered([7]) == pytest.approx(share, rel=0.15)
 
 
 def test_of_several_processes_it_is_the_average(say: Say) -> None:
     say(HELD, RUNNING, RUNNING, RUNNING)
-    held_s, looked_s = metered([7, 8, 9, 10])
-    assert held_s == pytest.approx(looked_s / 4, rel=0.1)
+    assert metered([7, 8, 9, 10]) == pytest.approx(1 / 4, rel=0.1)
 
 
 def test_a_process_that_has_ended_is_left_out(say: Say) -> None:
     say(HELD, FileNotFoundError(), RUNNING, ProcessLookupError())
-    held_s, looked_s = metered([7, 8])
-    assert held_s == pytest.approx(looked_s / 2, rel=0.15)
+    assert metered([7, 8]) == pytest.approx(1 / 2, rel=0.15)
 
 
 @pytest.mark.parametrize("pids", [[], [2**22 + 1]])
 def test_where_nobody_could_be_looked_at_nothing_is_known(pids: list[int]) -> None:
-    assert metered(pids, 0.05)[0] is None
+    assert metered(pids, 0.05) is None
 
 
 def test_a_block_too_short_for_a_look_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +125,7 @@ def test_a_block_too_short_for_a_look_knows_nothing(monkeypatch: pytest.MonkeyPa
     begun = time.monotonic()
     with PauseMeter([os.getpid()]) as meter:
         pass
-    assert meter.held_s is None
+    assert meter.share is None
     assert time.monotonic() - begun < 30, "it waits for its next look"
 
 
@@ -166,15 +158,13 @@ def test_its_thread_ends_with_a_block_that_fails() -> None:
 def test_a_real_process_that_is_held_is_seen() -> None:
     with started(TRACED) as pid:
         eventually(lambda: state_of(pid) == "t", "its being held")
-        held_s, looked_s = metered([pid])
-    assert held_s is not None
-    assert 0.2 <= held_s <= looked_s
+        assert metered([pid]) == 1
 
 
 @pytest.mark.integration
 def test_a_real_process_that_is_free_or_stopped_by_hand_is_not() -> None:
     with started("input()") as pid:
-        assert metered([pid])[0] == 0
+        assert metered([pid]) == 0
         os.kill(pid, signal.SIGSTOP)
         eventually(lambda: state_of(pid) == "T", "its being stopped")
-        assert metered([pid])[0] == 0
+        assert metered([pid]) == 0

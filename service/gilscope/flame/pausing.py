@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,7 @@ _HELD = b"t"
 class PauseMeter:
     """Looks at whether any of some processes is held, at random moments, from another thread.
 
-    Use as a context manager; ``held_s`` is known afterwards.
+    Use as a context manager; ``share`` is known afterwards.
     """
 
     def __init__(self, pids: Iterable[int]) -> None:
@@ -31,9 +30,9 @@ class PauseMeter:
         self._thread = threading.Thread(target=self._run, name="pause meter", daemon=True)
 
     @property
-    def held_s(self) -> float | None:
-        """For how many seconds of the block a process was held, on average; None where none could be looked at."""
-        return self._held / self._looks * self._elapsed_s if self._looks else None
+    def share(self) -> float | None:
+        """For what share of the block a process was held, on average, 0 to 1; None where none could be looked at."""
+        return self._held / self._looks if self._looks else None
 
     def _run(self) -> None:
         while not self._done.wait(random.uniform(0, 2 * PAUSE_S)):
@@ -45,7 +44,6 @@ class PauseMeter:
                     self._held += state == _HELD
 
     def __enter__(self) -> Self:
-        self._begun = time.monotonic()
         self._thread.start()
         return self
 
@@ -54,4 +52,3 @@ class PauseMeter:
     ) -> None:
         self._done.set()
         self._thread.join()
-        self._elapsed_s = time.monotonic() - self._begun

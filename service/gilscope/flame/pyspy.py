@@ -101,10 +101,10 @@ class PySpy:
             for recording in recordings:
                 stack.enter_context(recording)
             raw = {recording.options: recording.collect() for recording in recordings}
-        return [_made(kind, raw[_mode(kind, kinds)], meter.held_s) for kind in FlameKind if kind in kinds]
+        return [_made(kind, raw[_mode(kind, kinds)], meter.share) for kind in FlameKind if kind in kinds]
 
 
-def _made(kind: FlameKind, raw: _Raw, held_s: float | None) -> Capture:
+def _made(kind: FlameKind, raw: _Raw, pause_share: float | None) -> Capture:
     folded = without_helpers(strip_roots(select(kind, raw.folded)))
     graph = Graph(
         kind=kind,
@@ -114,7 +114,7 @@ def _made(kind: FlameKind, raw: _Raw, held_s: float | None) -> Capture:
         samples=round(total(folded)),
         lost=raw.lost,
         notes=NOTES.get(kind, ()),
-        pause_share=None if held_s is None else held_s / raw.seconds,
+        pause_share=pause_share,
     )
     return Capture(graph, scale(folded, 1 / raw.rate_hz))
 
