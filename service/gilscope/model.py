@@ -354,7 +354,7 @@ class GeneratorLoad:
 
     Of several processes the worst counts. ``due`` and ``sent`` count what was due in the window and what was sent in
     it, pings included, over all of them; what was dropped counts as sent. ``throttled_share`` is the share of the
-    window for which a CPU quota held it.
+    window for which a CPU quota held it, ``stolen_share`` that of its machine's CPU time which a hypervisor gave to others.
     """
 
     cpu_share: float
@@ -364,6 +364,7 @@ class GeneratorLoad:
     due: int = 0
     sent: int = 0
     throttled_share: float = 0.0
+    stolen_share: float = 0.0
 
     @property
     def shortfall(self) -> float:
@@ -730,7 +731,8 @@ class Samples:
     """Raw observations of one trial's measured window.
 
     Of an open loop's requests those belong to the window that were due in it. ``carried_s`` are the times (from the
-    window's start) at which answers to earlier ones came in: they count for the throughput alone.
+    window's start) at which answers to earlier ones came in: they count for the throughput alone. ``failed_s`` are the
+    times of requests that failed, as those of :class:`WorkSamples`.
     """
 
     window_s: float
@@ -738,6 +740,7 @@ class Samples:
     probe: ProbeSamples
     unanswered: Unanswered = Unanswered()
     carried_s: Sequence[float] = ()
+    failed_s: Sequence[float] = ()
 
     @property
     def open(self) -> bool:
@@ -754,8 +757,13 @@ class Samples:
 
     @property
     def latencies_ms(self) -> list[float]:
-        """The latency of everything that belongs to the window; what was not answered took as long as it was waited for."""
-        return [*self.work.latency_ms, *self.unanswered.waited_ms]
+        """The latency of everything that belongs to the window.
+
+        What was not answered took as long as it was waited for, and what failed as long as the slowest: otherwise, who fails
+        what takes long would seem quick.
+        """
+        known = [*self.work.latency_ms, *self.unanswered.waited_ms]
+        return [*known, *[max(known)] * len(self.failed_s)] if known else []
 
 
 Stack = tuple[str, ...]

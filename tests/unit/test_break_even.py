@@ -244,7 +244,7 @@ def test_a_different_number_of_resamples_is_refused() -> None:
 
 def test_it_takes_what_the_statistics_estimate() -> None:
     def block(requests: int) -> tuple[Window, ...]:
-        return (Window(1.0, (1.0,) * requests, (1.0,)),) * 3
+        return (Window(1.0, (1.0,) * requests, (1.0,), requests),) * 3
 
     at_each = [
         estimate(

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gilscope.load.judging import Seen, judge_flight, judge_gap, judge_generator, judge_machine
-from gilscope.model import Caution, GeneratorLoad
+from gilscope.load.judging import Seen, Senders, judge_flight, judge_gap, judge_generator, judge_machine
+from gilscope.model import GeneratorLoad
 
 AT_EASE = GeneratorLoad(
     cpu_share=0.70, runqueue_share=0.05, dispatch_lag_p99_ms=2.0, due=1000, sent=981, throttled_share=0.01
@@ -64,6 +65,41 @@ def test_a_wait_for_a_core_is_harmless_where_requests_take_much_longer() -> None
     assert codes(replace(AT_EASE, runqueue_share=0.21), p50_ms=1000.0) == ["generator-starved"]
 
 
+@pytest.mark.parametrize("count", [2, 8])
+def test_the_wait_of_one_of_several_is_held_against_what_that_one_got(count: int) -> None:
+    waiting = replace(AT_EASE, runqueue_share=0.10)
+    together = {"answers_per_s": 100.0 * count, "senders": Senders(count)}
+    assert codes(waiting, p50_ms=49.0, **together) == ["generator-starved"]
+    assert codes(waiting, p50_ms=51.0, **together) == []
+
+
+@pytest.mark.parametrize(
+    ("senders", "advice"),
+    [
+        (Senders(), "--load-workers 2"),
+        (Senders(2), "--load-workers 3 or --load-master"),
+        (Senders(2, are_elsewhere=True), "--expect-workers 3"),
+    ],
+)
+def test_the_advice_is_one_more_process_than_there_are(senders: Senders, advice: str) -> None:
+    spoilt = replace(AT_EASE, cpu_share=1.0, sent=0)
+    found = [
+        *judge_generator(spoilt, replace(SEEN, senders=senders)),
+        *judge_flight(10.0, 7.0, senders=senders),
+        *judge_gap(10.0, 7.0, 0.9, senders),
+    ]
+    assert [caution.code for caution in found] == [
+        "generator-busy",
+        "shortfall",
+        "littles-law",
+        "client-slow",
+    ]
+    for caution in found:
+        assert re.search(rf"{advice}\b", caution.remedy), caution
+    others = {"--load-workers", "--load-master", "--expect-workers"} - {*advice.split()}
+    assert not [caution for caution in found if any(option in caution.remedy for option in others)]
+
+
 def test_all_signs_come_together() -> None:
     assert len(codes(GeneratorLoad(1.0, 0.5, 50.0, due=10, sent=1, throttled_share=0.5))) == 5
 
@@ -77,32 +113,37 @@ def test_the_machine_is_blamed_for_what_its_host_took() -> None:
     assert list(judge_machine(0.05)) == []
     (caution,) = judge_machine(0.06)
     assert caution.code == "steal"
-    assert "6%" in caution.message
+    assert "6% of this machine's" in caution.message
 
 
-def flight(in_flight: float, throughput_rps: float, mean_ms: float, window_s: float = 100.0) -> list[Caution]:
-    return list(judge_flight(in_flight, throughput_rps, mean_ms, window_s))
+def test_a_machine_that_sent_the_load_is_blamed_as_well_but_no_two_at_once() -> None:
+    assert list(judge_machine(0.05, 0.05)) == []
+    (caution,) = judge_machine(0.05, 0.07)
+    assert caution.code == "steal"
+    assert "7% of the CPU time of a machine that sent the load" in caution.message
+    (caution,) = judge_machine(0.06, 0.07)
+    assert "this machine's" in caution.message
 
 
-@given(st.floats(1, 1000), st.floats(0.1, 1000), st.floats(0.951, 1.049))
-def test_littles_law_is_kept_within_a_twentieth(throughput: float, mean_ms: float, off: float) -> None:
-    assert flight(throughput * mean_ms / 1e3 / off, throughput, mean_ms) == []
+@given(st.floats(0.1, 1e4), st.floats(0.951, 1.049))
+def test_what_is_in_flight_is_accounted_for_within_a_twentieth(in_flight: float, off: float) -> None:
+    assert list(judge_flight(in_flight, in_flight * off)) == []
 
 
-@pytest.mark.parametrize("throughput_rps", [70.0, 130.0])
-def test_users_that_are_not_where_they_should_be_are_told(throughput_rps: float) -> None:
-    (caution,) = flight(10.0, throughput_rps, 100.0)
+@pytest.mark.parametrize("accounted", [7.0, 13.0])
+def test_requests_that_are_held_up_are_told(accounted: float) -> None:
+    (caution,) = judge_flight(10.0, accounted)
     assert caution.code == "littles-law"
-    assert f"throughput x latency is {throughput_rps / 10:.1f}" in caution.message
+    assert f"10.0 requests were in flight, but their latencies account for {accounted:.1f}" in caution.message
 
 
-def test_a_short_window_may_cut_off_a_latency_at_its_end() -> None:
-    assert flight(10.0, 90.0, 100.0, window_s=1.0) == []
-    assert flight(10.0, 90.0, 100.0, window_s=10.0) != []
+def test_what_a_windows_end_cuts_off_is_forgiven() -> None:
+    assert list(judge_flight(10.0, 8.0, cut_off=0.16)) == []
+    assert list(judge_flight(10.0, 8.0, cut_off=0.14)) != []
 
 
 def test_nothing_in_flight_says_nothing() -> None:
-    assert flight(0.0, 0.0, 0.0) == []
+    assert list(judge_flight(0.0, 0.0)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +44,8 @@ def part(
         len(rows),
         2,
         len(rows) / 10,
+        len(rows) / 11,
+        len(lost) // 2,
     )
     return Measured(samples, tally)
 
@@ -58,7 +62,8 @@ def test_totals_and_percentiles_are_those_of_all_raw_samples(parts: list[Measure
     assert summarize_latency(merged.samples.latencies_ms) == summarize_latency(everything)
     assert len(merged.samples.done_s) == sum(len(one.samples.done_s) for one in parts)
     assert merged.tally.offered == sum(one.tally.offered or 0 for one in parts)
-    for name in ("errors", "probes_due", "probes_answered", "dropped"):
+    assert merged.tally.accounted == pytest.approx(sum(one.tally.accounted for one in parts))
+    for name in ("errors", "probes_due", "probes_answered", "probes_failed", "dropped"):
         assert getattr(merged.tally, name) == sum(getattr(one.tally, name) for one in parts)
     together, whole = Histogram(), Histogram()
     whole.record_many(merged.samples.latencies_ms)
@@ -89,6 +94,21 @@ def test_of_the_generators_the_worst_counts_and_what_they_sent_is_added() -> Non
     generator = merge([busy, late]).tally.generator
     assert (generator.cpu_share, generator.dispatch_lag_p99_ms) == (0.5, 7.0)
     assert (generator.due, generator.sent) == (53, 51)
+
+
+def test_failures_come_in_the_order_of_their_times_and_count_as_the_slowest_of_all() -> None:
+    slow, quick = part([(1.0, 500.0) + (1.0,) * 7], [], []), part([(1.0, 5.0) + (1.0,) * 7], [], [])
+    failing = replace(quick, samples=replace(quick.samples, failed_s=(1.5, 0.5)))
+    merged = merge([failing, slow]).samples
+    assert merged.failed_s == (0.5, 1.5)
+    assert sorted(merged.latencies_ms) == [5.0, 500.0, 500.0, 500.0]
+
+
+def test_of_the_load_machines_the_one_that_was_robbed_most_counts() -> None:
+    shares = (0.01, 0.3, 0.02)
+    tallies = [Tally(0, None, 1, 1, GeneratorLoad(0.1, 0.0, 0.5, stolen_share=share)) for share in shares]
+    nothing = Samples(1.0, WorkSamples(*[[]] * 8), ProbeSamples([], []))
+    assert merge([Measured(nothing, tally) for tally in tallies]).tally.generator.stolen_share == 0.3
 
 
 def test_a_closed_loop_stays_one() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from gilscope.load.recorder import MAX_ERROR_TEXT, Recorder, parse_server_timing
+from gilscope.load.recorder import AT_ONCE, MAX_ERROR_TEXT, Recorder, parse_server_timing
 from gilscope.model import ProbeSamples, Unanswered, WorkSamples
 from gilscope.web.work import SERVER_TIMING, Stages
 
@@ -62,6 +64,19 @@ def test_a_ping_without_an_answer_counts_for_as_long_as_it_is_waited_for() -> No
     assert recorder.samples(START_S, END_S, NOW_S).probe == ProbeSamples([2.0, 1.0], [500.0, 7000.0])
 
 
+def test_a_ping_that_fails_is_waited_for_no_longer_and_has_no_latency() -> None:
+    recorder = Recorder()
+    for due_s in (99.0, 101.0, 102.0, 105.0):
+        recorder.pings.sent(due_s, due_s)
+    recorder.failed(99.0, 99.001)
+    recorder.failed(101.0, 101.001)
+    recorder.answered(102.0, 102.5)
+    assert recorder.settled(START_S, END_S)
+    assert recorder.samples(START_S, END_S, NOW_S).probe == ProbeSamples([2.0], [500.0])
+    counted = (recorder.pings.due_within, recorder.probes_answered, recorder.probes_failed)
+    assert [count(START_S, END_S) for count in counted] == [2, 1, 1]
+
+
 def test_the_window_is_settled_when_all_its_pings_are_sent_and_answered() -> None:
     recorder = Recorder()
     assert not recorder.settled(START_S, END_S)
@@ -77,17 +92,17 @@ def test_the_window_is_settled_when_all_its_pings_are_sent_and_answered() -> Non
 
 def test_errors_are_counted_in_the_window_and_the_first_is_kept() -> None:
     recorder = Recorder()
-    recorder.error(99.0, "during warm-up")
-    recorder.error(100.0, "later")
-    recorder.error(104.0, "last")
-    recorder.error(105.0, "after the end")
+    recorder.error(99.0, 5.0, "during warm-up")
+    recorder.error(100.0, 5.0, "later")
+    recorder.error(104.0, 5.0, "last")
+    recorder.error(105.0, 5.0, "after the end")
     assert recorder.errors(START_S, END_S) == 2
     assert recorder.first_error == "during warm-up"
 
 
 def test_an_endless_error_is_cut() -> None:
     recorder = Recorder()
-    recorder.error(100.0, "x" * (MAX_ERROR_TEXT + 1))
+    recorder.error(100.0, 5.0, "x" * (MAX_ERROR_TEXT + 1))
     assert recorder.first_error == "x" * MAX_ERROR_TEXT
 
 
@@ -96,15 +111,16 @@ def test_a_closed_recorder_ignores_everything() -> None:
     recorder.work(101.0, 1.0, TIMING)
     recorder.pings.sent(101.0, 101.0)
     recorder.answered(101.0, 101.5)
-    recorder.error(101.0, "first")
+    recorder.error(101.0, 5.0, "first")
     before = recorder.samples(START_S, END_S, NOW_S)
     recorder.closed = True
     recorder.work(102.0, 1.0, "not even a header")
     recorder.answered(102.0, 102.5)
-    recorder.error(102.0, "second")
+    recorder.failed(102.0, 102.5)
+    recorder.error(102.0, 5.0, "second")
     assert recorder.samples(START_S, END_S, NOW_S) == before
-    counts = (recorder.errors, recorder.pings.due_within, recorder.probes_answered)
-    assert [count(START_S, END_S) for count in counts] == [1, 1, 1]
+    counts = (recorder.errors, recorder.pings.due_within, recorder.probes_answered, recorder.probes_failed)
+    assert [count(START_S, END_S) for count in counts] == [1, 1, 1, 0]
     assert recorder.first_error == "first"
 
 
@@ -129,7 +145,7 @@ def test_open_loop_work_belongs_to_the_window_in_which_it_was_due() -> None:
     recorder.work(99.875, 375.0, TIMING, due_s=99.5)  # over before the window
     recorder.work(100.25, 500.0, TIMING, due_s=99.75)  # carried into it
     recorder.work(101.75, 1000.0, TIMING, due_s=100.5)
-    recorder.error(106.0, "boom", due_s=104.5)
+    recorder.error(106.0, 5.0, "boom", due_s=104.5)
     samples = recorder.samples(START_S, END_S, NOW_S, work=True)
     assert (samples.work.at_s, samples.work.latency_ms, samples.work.service_ms) == (
         [0.5],
@@ -138,11 +154,22 @@ def test_open_loop_work_belongs_to_the_window_in_which_it_was_due() -> None:
     )
     assert samples.unanswered == Unanswered((4.0,), (4000.0,))
     assert samples.carried_s == (0.25,)
+    assert samples.failed_s == (4.5,)
     assert samples.open
     assert samples.done_s == [0.25, 1.75]
-    assert samples.latencies_ms == [1250.0, 4000.0]
+    assert samples.latencies_ms == [1250.0, 4000.0, 4000.0], "what failed took as long as the slowest"
     assert recorder.errors(START_S, END_S) == 1
     assert recorder.arrivals.due_within(START_S, END_S) == 4
+
+
+@pytest.mark.parametrize("count", [0, 1, AT_ONCE, 2 * AT_ONCE + 1])
+def test_others_get_their_turn_after_some_requests(count: int) -> None:
+    recorder, turns = Recorder(), list[int]()
+    for at in range(count):
+        recorder.work(START_S + at / count, float(at), TIMING)
+    samples = recorder.samples(START_S, END_S, NOW_S, pause=lambda: turns.append(1))
+    assert samples.work.latency_ms == list(map(float, range(count)))
+    assert len(turns) == math.ceil(count / AT_ONCE)
 
 
 def test_latencies_are_kept_unrounded() -> None:
@@ -152,3 +179,43 @@ def test_latencies_are_kept_unrounded() -> None:
     samples = recorder.samples(START_S, END_S, NOW_S)
     assert samples.work.latency_ms == [12.3456789]
     assert samples.probe.latency_ms == pytest.approx([12.3456789], rel=1e-9)
+
+
+def test_what_was_under_way_is_accounted_for_by_latencies_cut_at_the_windows_ends() -> None:
+    recorder = Recorder()
+    assert recorder.flight_s(START_S, END_S) == 0
+    recorder.work(99.0, 500.0, TIMING)  # over before
+    recorder.work(100.5, 1000.0, TIMING)  # half of it within
+    recorder.error(103.0, 2000.0, "all of it")
+    recorder.work(107.0, 3000.0, TIMING)  # the first of its three seconds
+    assert recorder.flight_s(START_S, END_S) == pytest.approx(0.5 + 2.0 + 1.0)
+
+
+def test_what_is_still_under_way_in_an_open_loop_is_accounted_for_from_its_send() -> None:
+    recorder = Recorder()
+    for due_s, sent_s in ((90.0, 98.0), (101.0, 102.5), (104.0, 106.0)):
+        recorder.arrivals.sent(due_s, sent_s)
+    assert recorder.flight_s(START_S, END_S) == pytest.approx(5.0 + 2.5)
+
+
+def test_of_an_ideal_generator_both_accounts_agree_whatever_the_service_does() -> None:
+    """A stall of a second that began before the window, and one beyond its end."""
+    recorder, flight_s = Recorder(), list[float]()
+    stalls = ((99.5, 100.5), (104.5, 105.5))
+    events = sorted(
+        event
+        for number in range(1_000)
+        for due_s in [98.0 + number / 100]
+        for done_s in [next((end for begin, end in stalls if begin <= due_s < end), due_s + 0.01)]
+        for event in ((due_s, "sent", due_s), (done_s, "done", due_s))
+    )
+    for at_s, what, due_s in events:
+        passed = [moment for moment in (START_S, END_S)[len(flight_s) :] if at_s >= moment]
+        flight_s.extend(recorder.arrivals.flight_s(moment) for moment in passed)
+        if what == "sent":
+            recorder.arrivals.sent(due_s, due_s)
+        else:
+            recorder.work(at_s, (at_s - due_s) * 1e3, TIMING, due_s)
+    begin_s, end_s = flight_s
+    assert recorder.flight_s(START_S, END_S) == pytest.approx(end_s - begin_s)
+    assert end_s - begin_s > 50, "half of either stall's triangle"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gilscope.errors import RunFileError
-from gilscope.load.samples import COLUMNS, read_samples, write_samples
+from gilscope.load.samples import AT_ONCE, COLUMNS, read_samples, write_samples
 from gilscope.model import BackendName, ProbeSamples, Samples, Unanswered, WorkSamples
 
 # The file keeps six digits after the point: nanoseconds of a latency in milliseconds.
@@ -24,18 +25,19 @@ def transposed(rows: list[tuple[float, ...]], width: int) -> list[list[float]]:
 
 pairs = st.lists(st.tuples(*[figures] * 2), max_size=20)
 samples_of = st.builds(
-    lambda window_s, work, probe, lost, carried: Samples(
+    lambda window_s, work, probe, lost, carried, failed: Samples(
         window_s,
         WorkSamples(*transposed(work, len(work[0]) if work else 8)),
         ProbeSamples(*transposed(probe, 2)),
         Unanswered(*map(tuple, transposed(lost, 2))),
         tuple(carried),
+        tuple(failed),
     ),
     figures,
     st.sampled_from([8, 9]).flatmap(lambda width: st.lists(st.tuples(*[figures] * width), max_size=20)),
     pairs,
     pairs,
-    st.lists(figures, max_size=20),
+    *[st.lists(figures, max_size=20)] * 2,
 )
 
 
@@ -47,6 +49,14 @@ def test_what_is_written_is_read(samples: Samples) -> None:
         write_samples(path, samples)
         assert read_samples(path) == samples
         assert [file.name for file in Path(folder).iterdir()] == ["trial.csv.gz"]
+
+
+@pytest.mark.parametrize("count", [0, 1, AT_ONCE, 2 * AT_ONCE + 1])
+def test_others_get_their_turn_after_some_rows(tmp_path: Path, count: int) -> None:
+    samples, turns = Samples(1.0, WorkSamples(*[[1.0] * count] * 8), ProbeSamples([], [])), list[int]()
+    write_samples(tmp_path / "trial.csv.gz", samples, lambda: turns.append(1))
+    assert read_samples(tmp_path / "trial.csv.gz") == samples
+    assert len(turns) == math.ceil(count / AT_ONCE)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import NormalDist, fmean
 
 import pytest
@@ -17,11 +18,13 @@ from gilscope.verdict.statistics import Block, Figures, Replicates, Window, cut,
 ASYNCIO, THREADS = BackendName.ASYNCIO, BackendName.THREADS
 
 latencies = st.lists(st.integers(1, 50).map(float), max_size=40).map(tuple)
-windows = st.lists(st.builds(Window, st.just(1.0), latencies, latencies), min_size=1, max_size=6)
 
 
 def window(work_ms: Sequence[float], probe_ms: Sequence[float] = (1.0, 2.0)) -> Window:
-    return Window(1.0, tuple(work_ms), tuple(probe_ms))
+    return Window(1.0, tuple(work_ms), tuple(probe_ms), len(work_ms))
+
+
+windows = st.lists(st.builds(window, latencies, latencies), min_size=1, max_size=6)
 
 
 def steady(latency_ms: float, windows: int = 5) -> Block:
@@ -46,10 +49,16 @@ def samples_of(window_s: float, done_s: list[float], due_s: list[float]) -> Samp
 def test_samples_are_cut_into_seconds() -> None:
     samples = samples_of(3.0, [0.0, 0.999, 1.0, 2.5, 2.999], [0.5, 2.0])
     assert cut(samples) == (
-        Window(1.0, (0.0, 1.0), (0.0,)),
-        Window(1.0, (2.0,), ()),
-        Window(1.0, (3.0, 4.0), (1.0,)),
+        Window(1.0, (0.0, 1.0), (0.0,), 2),
+        Window(1.0, (2.0,), (), 1),
+        Window(1.0, (3.0, 4.0), (1.0,), 2),
     )
+
+
+def test_what_failed_is_as_slow_as_the_slowest_and_no_answer() -> None:
+    samples = replace(samples_of(2.0, [0.0, 1.0, 1.5], []), failed_s=(0.5, 1.9))
+    assert cut(samples) == (Window(1.0, (0.0, 2.0), (), 1), Window(1.0, (1.0, 2.0, 2.0), (), 2))
+    assert cut(samples_of(1.0, [], [])) == cut(replace(samples_of(1.0, [], []), failed_s=(0.5,)))
 
 
 @pytest.mark.parametrize(("window_s", "count"), [(0.2, 1), (0.5, 1), (1.4, 1), (1.6, 2), (2.0, 2), (4.96, 5)])
@@ -232,7 +241,7 @@ def test_the_weighted_tail_is_the_quantile_of_the_expanded_values(data: st.DataO
 def test_the_interval_covers_the_truth_where_it_is_known() -> None:
     # Blocks of 50 to 150 requests a second, evenly spread: the true mean is 100.
     blocks = [(window([1.0] * count),) * 3 for count in range(50, 151, 10)]
-    interval = estimate({ASYNCIO: blocks}, seed=3)[ASYNCIO].throughput_rps.interval()
+    interval = estimate({ASYNCIO: blocks}, seed=3, resamples=1_000)[ASYNCIO].throughput_rps.interval()
     spread = math.sqrt(fmean((count - 100) ** 2 for count in range(50, 151, 10)) / len(blocks))
     assert interval.mid == 100
     half_width = 2.228 * math.sqrt(11 / 10) * spread  # Student's, of the sample's standard deviation

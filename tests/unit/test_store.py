@@ -592,7 +592,7 @@ def searched_trial() -> Trial:
         first,
         load=load,
         service_latency_ms=first.latency_ms,
-        generator=GeneratorLoad(0.2, 0.1, 1.5, 0.4, 500, 490, 0.02),
+        generator=GeneratorLoad(0.2, 0.1, 1.5, 0.4, 500, 490, 0.02, 0.03),
         offered=482,
         dropped=3,
         unanswered=2,

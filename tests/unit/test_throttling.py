@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gilscope import throttling
-from gilscope.throttling import throttled_seconds
+from gilscope.throttling import throttled_meanwhile, throttled_seconds
 
 Kernel = Callable[[str | bytes | None, Mapping[str, str | bytes]], float]
 
@@ -26,7 +26,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
         monkeypatch.setattr(throttling, "_CGROUP", own)
         monkeypatch.setattr(throttling, "_MOUNT", mount)
-        return throttled_seconds()
+        return max(throttled_seconds().values(), default=0.0)
 
     return read
 
@@ -113,4 +113,28 @@ def test_groups_that_cannot_be_read_count_nothing(kernel: Kernel, groups: str | 
 
 def test_the_real_kernel_answers() -> None:
     first, second = throttled_seconds(), throttled_seconds()
-    assert 0.0 <= first <= second
+    assert 0.0 <= throttled_meanwhile(first, second) <= max(second.values(), default=0.0)
+
+
+@pytest.mark.parametrize("held", ["app/own/cpu.stat", "app/cpu.stat", "cpu.stat"])
+def test_what_another_group_went_through_before_hides_nothing(kernel: Kernel, held: str) -> None:
+    past_usec = {"app/own/cpu.stat": 1_000_000, "app/cpu.stat": 900_000_000, "cpu.stat": 20_000_000}
+
+    def read(usec: Mapping[str, int]) -> dict[Path, float]:
+        kernel("0::/app/own\n", {name: UNIFIED.format(count) for name, count in usec.items()})
+        return throttled_seconds()
+
+    before = read(past_usec)
+    assert throttled_meanwhile(before, read({**past_usec, held: past_usec[held] + 250_000})) == 0.25
+
+
+OWN, ABOVE, ROOT = Path("/app/own/cpu.stat"), Path("/app/cpu.stat"), Path("/cpu.stat")
+
+
+def test_of_several_groups_the_one_that_was_held_longest_counts() -> None:
+    assert throttled_meanwhile({OWN: 1.0, ABOVE: 5.0, ROOT: 9.0}, {OWN: 1.5, ABOVE: 7.0, ROOT: 9.0}) == 2.0
+
+
+def test_a_group_that_was_not_seen_both_times_says_nothing() -> None:
+    assert throttled_meanwhile({OWN: 1.0}, {OWN: 1.0, ABOVE: 900.0}) == 0.0
+    assert throttled_meanwhile({}, {ABOVE: 900.0}) == 0.0

@@ -8,10 +8,13 @@ import pytest
 from gilscope.load import usage
 from gilscope.load.usage import Usage
 
+GROUPS = {Path("/app/cpu.stat"): 0.75}
+
 
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage, "throttled_seconds", lambda: 0.75)
+    monkeypatch.setattr(usage, "throttled_seconds", lambda: GROUPS)
+    monkeypatch.setattr(usage, "stolen_seconds", lambda: 3.5)
     monkeypatch.setattr(usage, "time", SimpleNamespace(monotonic=lambda: 100.5, process_time=lambda: 12.25))
 
 
@@ -28,14 +31,14 @@ def kernel_says(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
 def test_all_clocks_are_read(clocks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "schedstat").write_text("12345678901 2500000000 4711\n")
     kernel_says(monkeypatch, tmp_path / "schedstat")
-    assert Usage.now() == Usage(at=100.5, cpu_s=12.25, runqueue_s=2.5, throttled_s=0.75)
+    assert Usage.now() == Usage(at=100.5, cpu_s=12.25, runqueue_s=2.5, throttled_s=GROUPS, stolen_s=3.5)
 
 
 def test_without_schedstat_nobody_waited_for_a_core(
     clocks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel_says(monkeypatch, tmp_path / "nowhere")
-    assert Usage.now() == Usage(at=100.5, cpu_s=12.25, runqueue_s=0.0, throttled_s=0.75)
+    assert Usage.now() == Usage(at=100.5, cpu_s=12.25, runqueue_s=0.0, throttled_s=GROUPS, stolen_s=3.5)
 
 
 def test_no_clock_runs_backwards() -> None:
@@ -45,4 +48,5 @@ def test_no_clock_runs_backwards() -> None:
     assert after.at > before.at
     assert after.cpu_s >= before.cpu_s > 0
     assert after.runqueue_s >= before.runqueue_s >= 0
-    assert after.throttled_s >= before.throttled_s >= 0
+    assert after.stolen_s >= before.stolen_s >= 0
+    assert all(after.throttled_s[group] >= held_s >= 0 for group, held_s in before.throttled_s.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean, median
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from gilscope.compare.metering import Usage
 from gilscope.compare.plan import Slot
 from gilscope.histogram import Histogram
 from gilscope.lens.readings import Window
-from gilscope.load.judging import Seen, judge_flight, judge_gap, judge_generator, judge_machine
+from gilscope.load.judging import Seen, Senders, judge_flight, judge_gap, judge_generator, judge_machine
 from gilscope.load.orders import Measured
 from gilscope.model import (
     SPOILING,
@@ -28,13 +28,14 @@ from gilscope.model import (
 )
 from gilscope.quantiles import quantile, summarize_latency, summarize_probe
 
-MAX_ERROR_SHARE = 0.05
-"""More failed requests than this, and the figures are of something else than the workload."""
+MAX_ERROR_SHARE = 0.01
+"""More failed requests than this, and the slowest hundredth is theirs: there is no p99 of the work."""
 
+MAX_FAILED_PINGS = 0.01
+"""A failed ping has no latency: more of them than this, and they might be those that the p99 is about."""
+
+SILENT = "no-requests"
 FEW_REQUESTS = 30
-
-OVERLOADED = 0.05
-"""An open loop of which fewer answers than this share came in while as many requests were due is no steady state."""
 
 
 def anatomy_of(work: WorkSamples, inside: StateSeconds | None, failures: int = 0) -> Anatomy | None:
@@ -107,9 +108,8 @@ def trial_of(
     samples_, tally = measured.samples, measured.tally
     work = samples_.work
     latency = summarize_latency(samples_.latencies_ms)
-    throughput_rps = len(samples_.done_s) / samples_.window_s
     invalid = list(_disqualifications(len(work.at_s), tally.errors))
-    guilt = list(_guilt(plan.load, measured, usage.steal_share, window, throughput_rps))
+    guilt = list(_guilt(plan, measured, usage.steal_share, window))
     return Trial(
         workload=slot.target.workload,
         backend=slot.backend,
@@ -118,7 +118,7 @@ def trial_of(
         load=plan.load,
         requests=len(work.at_s),
         errors=tally.errors,
-        throughput_rps=throughput_rps,
+        throughput_rps=len(samples_.done_s) / samples_.window_s,
         latency_ms=latency,
         probe_latency_ms=summarize_probe(samples_.probe.latency_ms),
         anatomy_ms=anatomy_of(work, splits.inside() if splits else None, tally.errors),
@@ -163,8 +163,14 @@ def _histograms(samples: Samples) -> dict[str, str]:
 
 
 def spoilt(trial: Trial) -> bool:
-    """Whether the generator or the machine spoilt a trial, and nothing else did: another attempt may be better."""
-    return not trial.valid and bool(trial.warnings) and trial.warnings[0].code in SPOILING
+    """Whether the generator or the machine spoilt a trial, and nothing else did: another attempt may be better.
+
+    That nothing was answered in time may be their doing, too.
+    """
+    if trial.valid or not trial.warnings:
+        return False
+    first, *others = (caution.code for caution in trial.warnings)
+    return first in SPOILING or (first == SILENT and not trial.errors and not SPOILING.isdisjoint(others))
 
 
 def failed_trial(slot: Slot, load: Load, python: str, problem: str) -> Trial:
@@ -201,7 +207,7 @@ def _disqualifications(requests: int, errors: int) -> Iterator[Caution]:
     if not requests:
         what = f"all {errors} requests failed" if errors else "no request was answered within the window"
         remedy = "see the first error" if errors else "a longer --duration, or less work per call (--arg)"
-        yield Caution("no-requests", what, remedy)
+        yield Caution(SILENT, what, remedy)
     elif errors > MAX_ERROR_SHARE * (requests + errors):
         yield Caution(
             "errors",
@@ -210,26 +216,30 @@ def _disqualifications(requests: int, errors: int) -> Iterator[Caution]:
         )
 
 
-def _guilt(
-    load: Load, measured: Measured, steal_share: float, window: Window | None, throughput_rps: float
-) -> Iterator[Caution]:
+def _guilt(plan: Plan, measured: Measured, steal_share: float, window: Window | None) -> Iterator[Caution]:
     """Yield the signs that the generator or the machine, and not the service, made these figures."""
-    samples, tally = measured.samples, measured.tally
+    samples, tally, load = measured.samples, measured.tally, plan.load
     from_send_ms = samples.work.from_send_ms
+    senders = Senders(load.workers, are_elsewhere=plan.load_master is not None)
+    # Where the load comes from this machine, its share would be the same once more.
+    of_load_share = tally.generator.stolen_share if senders.are_elsewhere else 0.0
     if not from_send_ms:
-        yield from judge_machine(steal_share)
+        seen = Seen(0.0, 0.0, tally.probes_answered / samples.window_s, tally.offered is not None, senders)
+        yield from judge_generator(tally.generator, seen)
+        yield from judge_machine(steal_share, of_load_share)
         return
     client_ms, server_ms = median(from_send_ms), median(samples.work.total_ms)
     answers = len(from_send_ms) + tally.probes_answered
     p99_ms = quantile(sorted(from_send_ms), 0.99)
-    seen = Seen(client_ms, p99_ms, answers / samples.window_s, is_open=tally.offered is not None)
+    seen = Seen(client_ms, p99_ms, answers / samples.window_s, tally.offered is not None, senders)
     yield from judge_generator(tally.generator, seen)
-    yield from judge_machine(steal_share)
-    yield from judge_gap(client_ms, server_ms, _idle_share(window))
-    in_flight = load.users if load.users is not None else tally.in_flight
-    # Failed requests are in flight as well, and an overloaded open loop never comes to rest: there it says nothing.
-    if in_flight and not tally.errors and not _overloaded(measured, throughput_rps):
-        yield from judge_flight(in_flight, throughput_rps, fmean(from_send_ms), samples.window_s)
+    yield from judge_machine(steal_share, of_load_share)
+    yield from judge_gap(client_ms, server_ms, _idle_share(window), senders)
+    if load.users is not None:
+        cut_off = _cut_off(from_send_ms, samples.window_s)
+        yield from judge_flight(load.users, tally.accounted, cut_off, senders)
+    elif tally.in_flight is not None:
+        yield from judge_flight(tally.in_flight, tally.accounted, senders=senders)
 
 
 def _idle_share(window: Window | None) -> float | None:
@@ -237,10 +247,13 @@ def _idle_share(window: Window | None) -> float | None:
     return loop.all.blocked_s / loop.all.wall_s if loop and loop.all.wall_s else None
 
 
-def _overloaded(measured: Measured, throughput_rps: float) -> bool:
-    """Whether an open loop's answers fall behind what was offered."""
-    offered = measured.tally.offered
-    return offered is not None and throughput_rps * measured.samples.window_s < (1 - OVERLOADED) * offered
+def _cut_off(latencies_ms: Sequence[float], window_s: float) -> float:
+    """Return what share of a closed loop's flight the window's end may hide: a request per user that has not ended then.
+
+    A moment falls into a request as often as that is long, so that the mean one there takes E[L^2] / E[L] (the inspection
+    paradox, Feller 1971, section I.4).
+    """
+    return sum(latency**2 for latency in latencies_ms) / sum(latencies_ms) / 1e3 / window_s
 
 
 def _cautions(measured: Measured) -> Iterator[Caution]:
@@ -261,9 +274,22 @@ def _cautions(measured: Measured) -> Iterator[Caution]:
             "unanswered",
             f"{unanswered} of {tally.offered} requests that were due had no answer when they were given up: each "
             "counts for as long as it was waited for",
-            "a lower --rate: this backend does not keep up",
+            "a lower --rate, if this backend does not keep up; a longer --duration, if calls are slow: as long is waited",
         )
-    lost = tally.probes_due - tally.probes_answered
+    if 0 < tally.errors <= MAX_ERROR_SHARE * (requests + tally.errors):
+        yield Caution(
+            "failures",
+            f"{tally.errors} of {requests + tally.errors} requests failed: each counts as slow as the slowest answer",
+            "see the first error",
+        )
+    if tally.probes_failed > MAX_FAILED_PINGS * tally.probes_due:
+        yield Caution(
+            "pings-failed",
+            f"{tally.probes_failed} of {tally.probes_due} pings failed: what is known of the neighbours is of the others "
+            "alone, and may look better than it is",
+            "see what the service answers to GET /ping under this load, or a lower load",
+        )
+    lost = tally.probes_due - tally.probes_answered - tally.probes_failed
     if lost:
         yield Caution(
             "pings-unanswered",

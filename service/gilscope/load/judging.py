@@ -25,6 +25,8 @@ MAX_STEAL_SHARE = 0.05
 """Other machines' work on the same host: more than this, and trials differ for reasons of their own."""
 
 MAX_LITTLE = 0.05
+"""By how much a generator may hold up what it sends: this share of what is in flight."""
+
 MAX_GAP = 0.20
 MIN_GAP_MS = 2.0
 IDLE_LOOP = 0.50
@@ -32,13 +34,35 @@ IDLE_LOOP = 0.50
 
 
 @dataclass(frozen=True, slots=True)
+class Senders:
+    """The processes that send a load together: how many they are, and whether they came from other machines."""
+
+    count: int = 1
+    are_elsewhere: bool = False
+
+    @property
+    def one_more(self) -> str:
+        """What to type for one more of them."""
+        if self.are_elsewhere:
+            return f"--expect-workers {self.count + 1}"
+        return f"--load-workers {self.count + 1}" + (" or --load-master" if self.count > 1 else "")
+
+
+ALONE = Senders()
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """What the generator measured: latencies from send (ms), answers per second (pings included), and in which loop."""
+    """What the generator measured: latencies from send (ms), answers per second (pings included), and in which loop.
+
+    The answers are those of all ``senders``, each of whom gets an equal part.
+    """
 
     p50_ms: float
     p99_ms: float
     answers_per_s: float
     is_open: bool
+    senders: Senders = ALONE
 
 
 def judge_generator(generator: GeneratorLoad, seen: Seen) -> Iterator[Caution]:
@@ -47,19 +71,23 @@ def judge_generator(generator: GeneratorLoad, seen: Seen) -> Iterator[Caution]:
     How late it sends is held against the median in an open loop, where everything is sent at a time that was due. In a
     closed one only pings are, and the lag (p99) tells what the tail of the work (p99) may owe to the generator.
     """
+    senders = seen.senders
     if generator.cpu_share > MAX_CPU_SHARE:
         yield Caution(
             "generator-busy",
             f"the load generator used {generator.cpu_share:.0%} of a core: its own queueing may pose as latency",
-            "--load-workers 2, fewer --users or a lower --rate, or a heavier workload",
+            f"{senders.one_more}, fewer --users or a lower --rate, or a heavier workload",
         )
-    wait_ms = generator.runqueue_share * 1e3 / max(seen.answers_per_s, 1.0)
+    # The wait is that of one process, so it is held against what one process got.
+    wait_ms = generator.runqueue_share * 1e3 / max(seen.answers_per_s / senders.count, 1.0)
     harmless = generator.runqueue_share < NEVER_HARMLESS and wait_ms < HARMLESS_WAIT * seen.p50_ms
     if generator.runqueue_share > MAX_RUNQUEUE_SHARE and not harmless:
         yield Caution(
             "generator-starved",
             f"the load generator waited {generator.runqueue_share:.0%} of the time for a core",
-            "a machine with more cores, Locust on another machine (--load-master), or a smaller --pool-size",
+            f"more cores for the load, or {senders.one_more}"
+            if senders.are_elsewhere
+            else "a machine with more cores, Locust on another machine (--load-master), or a smaller --pool-size",
         )
     floor_ms = max(MIN_DISPATCH_LAG_MS, DISPATCH_LAG_SHARE * (seen.p50_ms if seen.is_open else seen.p99_ms))
     if generator.dispatch_lag_p99_ms > floor_ms:
@@ -72,7 +100,7 @@ def judge_generator(generator: GeneratorLoad, seen: Seen) -> Iterator[Caution]:
         yield Caution(
             "shortfall",
             f"the load generator missed {generator.shortfall:.0%} of the {generator.due:,} requests that were due",
-            "a lower --rate, or --load-workers 2",
+            f"a lower --rate, or {senders.one_more}",
         )
     if generator.throttled_share > MAX_THROTTLED_SHARE:
         yield Caution(
@@ -82,36 +110,47 @@ def judge_generator(generator: GeneratorLoad, seen: Seen) -> Iterator[Caution]:
         )
 
 
-def judge_machine(steal_share: float) -> Iterator[Caution]:
-    """Yield a caution where a hypervisor took too much of the machine; ``steal_share`` is of all its CPU time."""
+def judge_machine(steal_share: float, of_load_share: float = 0.0) -> Iterator[Caution]:
+    """Yield a caution where a hypervisor took too much of a machine, as a share of all its CPU time.
+
+    ``steal_share`` is of this machine, ``of_load_share`` of the worst of those from which the load came, where that were
+    others.
+    """
     if steal_share > MAX_STEAL_SHARE:
         yield Caution(
             "steal",
             f"the hypervisor gave {steal_share:.0%} of this machine's CPU time to others",
             "a quieter machine, or more --blocks",
         )
-
-
-def judge_flight(
-    in_flight: float, throughput_rps: float, mean_ms: float, window_s: float
-) -> Iterator[Caution]:
-    """Yield a caution where Little's law does not hold: requests in flight = throughput x latency.
-
-    ``mean_ms`` is the mean latency from send. What the window's ends cut off may amount to one latency in its length.
-    (Little 1961; of a closed loop, the users are what is in flight.)
-    """
-    expected = throughput_rps * mean_ms / 1e3
-    allowed = MAX_LITTLE + mean_ms / 1e3 / window_s
-    if in_flight > 0 and abs(expected / in_flight - 1) > allowed:
+    elif of_load_share > MAX_STEAL_SHARE:
         yield Caution(
-            "littles-law",
-            f"{in_flight:.1f} requests were in flight, but throughput x latency is {expected:.1f}: the load generator "
-            "held requests up, or the load was not steady",
-            "--load-workers 2 or a longer --warm-up and --duration",
+            "steal",
+            f"a hypervisor gave {of_load_share:.0%} of the CPU time of a machine that sent the load to others",
+            "a quieter machine for the load, or more --blocks",
         )
 
 
-def judge_gap(client_ms: float, server_ms: float, idle_share: float | None) -> Iterator[Caution]:
+def judge_flight(
+    in_flight: float, accounted: float, cut_off: float = 0.0, senders: Senders = ALONE
+) -> Iterator[Caution]:
+    """Yield a caution where requests are in flight for which nobody waits: the generator holds them up.
+
+    ``in_flight`` is the mean number under way, in a closed loop its users. ``accounted`` is what the requests' own latencies
+    from send make of it: arrivals times latency (Little 1961), with what the window's ends cut off taken for as long as it
+    lay within. ``cut_off`` is the share of it that may be missing all the same.
+    """
+    if in_flight > 0 and abs(accounted / in_flight - 1) > MAX_LITTLE + cut_off:
+        yield Caution(
+            "littles-law",
+            f"{in_flight:.1f} requests were in flight, but their latencies account for {accounted:.1f}: the load generator "
+            "held requests up",
+            f"{senders.one_more}, fewer --users or a lower --rate",
+        )
+
+
+def judge_gap(
+    client_ms: float, server_ms: float, idle_share: float | None, senders: Senders = ALONE
+) -> Iterator[Caution]:
     """Yield a caution where requests took longer than the service says, though its event loop had nothing to do.
 
     Both figures are medians; ``idle_share`` is the share of the time for which the loop was asleep (None: not known).
@@ -123,5 +162,5 @@ def judge_gap(client_ms: float, server_ms: float, idle_share: float | None) -> I
         "client-slow",
         f"half of the requests took {client_ms:.1f} ms, of which the service knows {server_ms:.1f}, while its event "
         f"loop was asleep {idle_share:.0%} of the time: the load generator or the network took the rest",
-        "--load-workers 2, a lower load, or a machine with more cores",
+        f"{senders.one_more}, a lower load, or a machine with more cores",
     )

@@ -31,16 +31,19 @@ def merge(parts: Sequence[Measured]) -> Measured:
                 tuple(_joined(one.unanswered.waited_ms for one in samples)),
             ),
             carried_s=tuple(sorted(_joined(one.carried_s for one in samples))),
+            failed_s=tuple(sorted(_joined(one.failed_s for one in samples))),
         ),
         Tally(
             errors=sum(tally.errors for tally in tallies),
             first_error=next((tally.first_error for tally in tallies if tally.first_error), None),
             probes_due=sum(tally.probes_due for tally in tallies),
             probes_answered=sum(tally.probes_answered for tally in tallies),
+            probes_failed=sum(tally.probes_failed for tally in tallies),
             generator=_worst([tally.generator for tally in tallies]),
             offered=sum(offers) if offers else None,
             dropped=sum(tally.dropped for tally in tallies),
             in_flight=sum(flights) if flights else None,
+            accounted=sum(tally.accounted for tally in tallies),
         ),
     )
 
@@ -49,8 +52,8 @@ def _work(parts: Sequence[WorkSamples]) -> WorkSamples:
     is_open = any(part.service_ms for part in parts)
     names = [field.name for field in fields(WorkSamples) if is_open or field.name != "service_ms"]
     columns = [_joined(getattr(part, name) for part in parts) for name in names]
-    rows = sorted(zip(*columns, strict=True))
-    return WorkSamples(*([row[at] for row in rows] for at in range(len(names))))
+    order = sorted(range(len(columns[0])), key=columns[0].__getitem__)
+    return WorkSamples(*([column[at] for at in order] for column in columns))
 
 
 def _joined(columns: Iterable[Sequence[float]]) -> list[float]:
@@ -66,4 +69,5 @@ def _worst(loads: Sequence[GeneratorLoad]) -> GeneratorLoad:
         due=sum(load.due for load in loads),
         sent=sum(load.sent for load in loads),
         throttled_share=max(load.throttled_share for load in loads),
+        stolen_share=max(load.stolen_share for load in loads),
     )

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 from gilscope.model import Arrivals, GeneratorLoad, Samples
 
+KEEP_S = 100e-6
+"""How long it may take to cut out, pass on and write down one request: several times what it does on a quiet core."""
+
+MOST_RPS = 10_000.0
+"""More answers per second than one process of users gets in a closed loop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -34,13 +40,21 @@ class Order:
         """Whether the work comes in an open loop."""
         return self.users is None
 
+    @property
+    def answer_s(self) -> float:
+        """How long it may take from the window's end until all that is known of it is written down, on a core of one's own."""
+        return self.drain_s + KEEP_S * self.seconds * (MOST_RPS if self.rate is None else self.rate)
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What the generator counted in one window. ``first_error`` is the first failed answer, its body included.
+    """What the generator counted in one window. ``first_error`` is the first failed answer to work, its body included.
+
+    Of the ``probes_due``, those that are neither among ``probes_answered`` nor ``probes_failed`` were given up.
 
     Of an open loop: ``offered`` requests were due, of which ``dropped`` were not sent; ``in_flight`` is the mean number
-    of requests under way.
+    of requests under way, from when the generator let go of each. ``accounted`` is the same by the requests' own latencies,
+    in either loop: what is missing there, the generator held up.
     """
 
     errors: int
@@ -51,6 +65,8 @@ class Tally:
     offered: int | None = None
     dropped: int = 0
     in_flight: float | None = None
+    accounted: float = 0.0
+    probes_failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gilscope.load.stream import Stream
@@ -11,6 +11,8 @@ from gilscope.model import ProbeSamples, Samples, Unanswered, WorkSamples
 
 STAGES = ("queue", "run", "cpu", "suspended", "return", "total")
 MAX_ERROR_TEXT = 20_000
+AT_ONCE = 1_000
+"""How many requests are cut out before others get a turn: some milliseconds' worth."""
 
 
 def parse_server_timing(header: str) -> tuple[float, ...]:
@@ -46,6 +48,9 @@ class Recorder:
     _work_sent_ms: array[float] = field(default_factory=_column)
     _work_stages: list[str] = field(default_factory=list)
     _error_times: array[float] = field(default_factory=_column)
+    _ended: array[float] = field(default_factory=_column)
+    _took: array[float] = field(default_factory=_column)
+    _failed_due: array[float] = field(default_factory=_column)
     _answered_due: array[float] = field(default_factory=_column)
     _answered_ms: array[float] = field(default_factory=_column)
 
@@ -64,11 +69,13 @@ class Recorder:
         self._work_ms.append(response_ms)
         self._work_sent_ms.append(latency_ms)
         self._work_stages.append(server_timing)
+        self._flew(done_s, latency_ms)
 
-    def error(self, done_s: float, text: str, due_s: float | None = None) -> None:
-        """Record a failed work request; the first text is kept."""
+    def error(self, done_s: float, latency_ms: float, text: str, due_s: float | None = None) -> None:
+        """Record a failed work request, ``latency_ms`` from its send; the first text is kept."""
         if self.closed:
             return
+        self._flew(done_s, latency_ms)
         if due_s is not None:
             self.arrivals.ended(due_s, done_s)
         self._error_times.append(done_s if due_s is None else due_s)
@@ -81,6 +88,31 @@ class Recorder:
             self.pings.ended(due_s, done_s)
             self._answered_due.append(due_s)
             self._answered_ms.append((done_s - due_s) * 1e3)
+
+    def _flew(self, done_s: float, latency_ms: float) -> None:
+        self._ended.append(done_s)
+        self._took.append(latency_ms / 1e3)
+
+    def flight_s(self, start_s: float, end_s: float) -> float:
+        """Return for how many seconds of the window all work together was under way, by its own latencies from send.
+
+        Of a closed loop, what has not ended yet is missing.
+        """
+        known = (
+            max(0.0, min(done, end_s) - max(done - took, start_s))
+            for done, took in zip(self._ended, self._took, strict=True)
+        )
+        return sum(known) + self.arrivals.still_under_way_s(start_s, end_s)
+
+    def failed(self, due_s: float, done_s: float) -> None:
+        """Record that a ping failed: it is waited for no longer, and has no latency."""
+        if not self.closed:
+            self.pings.ended(due_s, done_s)
+            self._failed_due.append(due_s)
+
+    def probes_failed(self, start_s: float, end_s: float) -> int:
+        """How many of the pings due from ``start_s`` up to ``end_s`` have failed."""
+        return sum(start_s <= due < end_s for due in self._failed_due)
 
     def probes_answered(self, start_s: float, end_s: float) -> int:
         """How many of the pings due from ``start_s`` up to ``end_s`` have been answered."""
@@ -99,37 +131,45 @@ class Recorder:
         """Return, in ascending order, how many seconds late everything due from ``start_s`` up to ``end_s`` was sent."""
         return sorted([*self.pings.lags(start_s, end_s), *self.arrivals.lags(start_s, end_s)])
 
-    def samples(self, start_s: float, end_s: float, now_s: float, *, work: bool = False) -> Samples:
+    def samples(
+        self,
+        start_s: float,
+        end_s: float,
+        now_s: float,
+        *,
+        work: bool = False,
+        pause: Callable[[], object] = lambda: None,
+    ) -> Samples:
         """Return what belongs to the window from ``start_s`` up to ``end_s``, times counted from its start.
 
         ``work`` says that the work came in an open loop. What is still under way at ``now_s`` counts for as long as it
-        has been waited for.
+        has been waited for. ``pause`` is called after each :data:`AT_ONCE` requests, the recorder being closed: of a long
+        window there are so many that whoever else runs in this process must not wait for all of them.
 
         Raises:
             ValueError: an answer has no ``Server-Timing`` of ours.
         """
-        inside = [index for index, at in enumerate(self._work_at) if start_s <= at < end_s]
-        stages = [parse_server_timing(self._work_stages[index]) for index in inside]
-        queue_ms, run_ms, cpu_ms, suspended_ms, return_ms, total_ms = (
-            [row[column] for row in stages] for column in range(len(STAGES))
-        )
+        columns: list[list[float]] = [[] for _ in range(len(STAGES) + 3)]
+        for begin in range(0, len(self._work_at), AT_ONCE):
+            for row in self._rows(range(begin, min(begin + AT_ONCE, len(self._work_at))), start_s, end_s):
+                for column, value in zip(columns, row, strict=True):
+                    column.append(value)
+            pause()
         return Samples(
             window_s=end_s - start_s,
-            work=WorkSamples(
-                [self._work_at[index] - start_s for index in inside],
-                [self._work_ms[index] for index in inside],
-                queue_ms,
-                run_ms,
-                cpu_ms,
-                suspended_ms,
-                return_ms,
-                total_ms,
-                [self._work_sent_ms[index] for index in inside] if work else (),
-            ),
+            work=WorkSamples(*(columns if work else columns[:-1])),
             probe=self._probe(start_s, end_s, now_s),
             unanswered=_unanswered(self.arrivals.waiting(start_s, end_s), start_s, now_s),
+            failed_s=tuple(at - start_s for at in self._error_times if start_s <= at < end_s),
             carried_s=tuple(done - start_s for done in self._carried(start_s, end_s)) if work else (),
         )
+
+    def _rows(self, indices: range, start_s: float, end_s: float) -> Iterator[tuple[float, ...]]:
+        """Yield those of some requests that belong to the window, in the order of :class:`WorkSamples`."""
+        for index in indices:
+            if start_s <= (at := self._work_at[index]) < end_s:
+                stages = parse_server_timing(self._work_stages[index])
+                yield at - start_s, self._work_ms[index], *stages, self._work_sent_ms[index]
 
     def _probe(self, start_s: float, end_s: float, now_s: float) -> ProbeSamples:
         pings = [

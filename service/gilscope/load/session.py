@@ -5,6 +5,7 @@ The same in the only process of a comparison's load as in one of several Locust 
 
 from __future__ import annotations
 
+import os
 import time
 from argparse import Namespace
 from dataclasses import dataclass
@@ -12,18 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from gilscope.limits import allow_many_files
 from gilscope.load.orders import Measured, Order, Tally
 from gilscope.load.recorder import Recorder
 from gilscope.load.usage import Usage
 from gilscope.load.users import PROBE, WORK, ArrivalsUser, ProbeUser, WorkUser
 from gilscope.model import GeneratorLoad
 from gilscope.quantiles import quantile
+from gilscope.throttling import throttled_meanwhile
 
 if TYPE_CHECKING:
     from locust import User
     from locust.env import Environment
 
 _POLL_S = 0.01
+
+
+def give_way() -> None:
+    """Let others in this process have a turn: the users, and what tells a Locust master that we live."""
+    gevent.sleep(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,8 @@ class Session:
         self._counts: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Start the users."""
+        """Start the users; each may have a connection of its own."""
+        allow_many_files()
         order, environment = self._order, self._environment
         environment.parsed_options = Namespace(
             own_workload=order.workload,
@@ -100,12 +109,12 @@ class Session:
         now, recorder = time.monotonic(), self._recorder
         due = details["context"].get("due")
         if name == PROBE:
-            if exception is None:
-                recorder.answered(due, now)
+            (recorder.answered if exception is None else recorder.failed)(due, now)
         elif name == WORK and exception is None:
             recorder.work(now, response_time, details["response"].headers["server-timing"], due)
         elif name == WORK:
-            recorder.error(now, f"{exception}\n{details['response'].text or ''}".strip(), due)
+            text = f"{exception}\n{details['response'].text or ''}".strip()
+            recorder.error(now, response_time, text, due)
 
     def measure(self) -> Measured:
         """Measure one window under the running load."""
@@ -118,7 +127,7 @@ class Session:
         window = before.at, before.at + order.seconds
         self._await_the_rest(window, after.at + order.drain_s)
         recorder.closed = True
-        samples = recorder.samples(*window, time.monotonic(), work=order.open)
+        samples = recorder.samples(*window, time.monotonic(), work=order.open, pause=give_way)
         return Measured(samples, self._tally(window, before, after, flight_s))
 
     def _await_the_rest(self, window: tuple[float, float], deadline: float) -> None:
@@ -138,6 +147,7 @@ class Session:
             first_error=recorder.first_error,
             probes_due=recorder.pings.due_within(*window),
             probes_answered=recorder.probes_answered(*window),
+            probes_failed=recorder.probes_failed(*window),
             generator=GeneratorLoad(
                 cpu_share=(after.cpu_s - before.cpu_s) / length_s,
                 runqueue_share=(after.runqueue_s - before.runqueue_s) / length_s,
@@ -145,11 +155,13 @@ class Session:
                 dispatch_lag_p50_ms=quantile(lags, 0.50) * 1e3 if lags else 0.0,
                 due=sum(stream.due_within(*window) for stream in streams),
                 sent=sum(stream.sent_within(*window) for stream in streams),
-                throttled_share=(after.throttled_s - before.throttled_s) / length_s,
+                throttled_share=throttled_meanwhile(before.throttled_s, after.throttled_s) / length_s,
+                stolen_share=(after.stolen_s - before.stolen_s) / length_s / (os.cpu_count() or 1),
             ),
             offered=recorder.arrivals.due_within(*window) if is_open else None,
             dropped=recorder.arrivals.dropped_within(*window),
             in_flight=flight_s / length_s if is_open else None,
+            accounted=recorder.flight_s(before.at, after.at) / length_s,
         )
 
     def end(self) -> None:

@@ -72,6 +72,10 @@ class Stream:
         """Return when those were due, from ``start_s`` up to ``end_s``, that are still under way."""
         return [due for due in self._under_way if start_s <= due < end_s]
 
+    def still_under_way_s(self, start_s: float, end_s: float) -> float:
+        """Return for how many seconds from ``start_s`` up to ``end_s`` those were under way that still are."""
+        return sum(max(0.0, end_s - max(sent, start_s)) for sent in self._under_way.values())
+
     def settled(self, start_s: float, end_s: float) -> bool:
         """Whether every request due from ``start_s`` up to ``end_s`` has been sent and has ended."""
         return self._reached >= end_s and not self.waiting(start_s, end_s)

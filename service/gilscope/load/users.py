@@ -6,7 +6,6 @@ that touches sockets is imported here, and this module never in the service's pr
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
@@ -16,6 +15,7 @@ import gevent
 from gevent.pool import Pool
 from locust import FastHttpUser, constant, task
 
+from gilscope.limits import allow_many_files
 from gilscope.load.arrivals import share_of
 from gilscope.model import Arrivals
 
@@ -34,14 +34,6 @@ REQUEST_LIMIT_S = 60.0
 def work_path(workload: str, backend: str, query: str = "") -> str:
     """Return the path of a workload on a backend; ``query`` is encoded already."""
     return f"/work/{quote(workload)}/{backend}" + (f"?{query}" if query else "")
-
-
-def allow_connections(wanted: int) -> None:
-    """Raise the limit of open files as far as this process may, up to ``wanted``."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class Books(Protocol):
@@ -98,7 +90,7 @@ class OpenLoopUser(FastHttpUser):
 
     def on_start(self) -> None:
         """Prepare for as many requests in flight as there are connections."""
-        allow_connections(self.concurrency + 500)
+        allow_many_files()
         self._in_flight = Pool(self.concurrency)
 
     def on_stop(self) -> None:

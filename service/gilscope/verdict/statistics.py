@@ -52,18 +52,14 @@ TAIL = 0.99
 class Window:
     """About a second of one trial: its length, the latencies of the work and of the pings that belong to it.
 
-    ``answers`` counts those that came in within it; None where they are those of ``work_ms`` (a closed loop).
+    ``work_ms`` has those of failed requests, too, as :attr:`gilscope.model.Samples.latencies_ms` does. ``answers`` counts
+    the answers that came in within it.
     """
 
     length_s: float
     work_ms: tuple[float, ...]
     probe_ms: tuple[float, ...]
-    answers: int | None = None
-
-    @property
-    def answered(self) -> int:
-        """How many answers came in."""
-        return len(self.work_ms) if self.answers is None else self.answers
+    answers: int
 
 
 Block = tuple[Window, ...]
@@ -81,9 +77,10 @@ def cut(samples: Samples) -> Block:
     def place(at: float) -> int:
         return min(count - 1, int(at / length_s))
 
+    times_s = [*samples.work.at_s, *samples.unanswered.due_s, *samples.failed_s]
+    latencies_ms = samples.latencies_ms
     for into, times, latencies in (
-        (work, samples.work.at_s, samples.work.latency_ms),
-        (work, samples.unanswered.due_s, samples.unanswered.waited_ms),
+        (work, times_s[: len(latencies_ms)], latencies_ms),
         (probe, samples.probe.due_s, samples.probe.latency_ms),
     ):
         for at, latency in zip(times, latencies, strict=True):
@@ -91,8 +88,7 @@ def cut(samples: Samples) -> Block:
     for at in samples.done_s:
         answers[place(at)] += 1
     return tuple(
-        Window(length_s, tuple(w), tuple(p), n if samples.open else None)
-        for w, p, n in zip(work, probe, answers, strict=True)
+        Window(length_s, tuple(w), tuple(p), n) for w, p, n in zip(work, probe, answers, strict=True)
     )
 
 
@@ -135,20 +131,21 @@ def estimate(
     trials: Mapping[Contender, Sequence[Block]],
     *,
     seed: int,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
     numbers: Mapping[Contender, Sequence[int]] | None = None,
 ) -> dict[Contender, Figures]:
     """Estimate the figures of every backend, or whatever is compared, from its blocks (at least one each).
 
     Draws are paired: blocks of the same number are drawn together. ``numbers`` are those of the blocks, where some are
-    missing; a backend that has no block of a number draws another one of its own.
+    missing; a backend that has no block of a number draws another one of its own. ``resamples`` is :data:`RESAMPLES`
+    unless it is given.
     """
     generator = random.Random(seed)
     places = _places(trials, numbers)
     tables = {backend: _Table.of(blocks, places[backend]) for backend, blocks in trials.items()}
     depth = max(len(table.places) for table in tables.values())
     drawn: dict[Contender, list[tuple[float, float, float]]] = {backend: [] for backend in tables}
-    for _ in range(resamples):
+    for _ in range(resamples or RESAMPLES):
         positions = [generator.random() for _ in range(depth)]
         for backend, table in tables.items():
             drawn[backend].append(table.figures(table.draw(positions, generator)))
@@ -183,7 +180,7 @@ class _Ordered:
 
     def answers(self, times: Sequence[int]) -> int:
         """Count the answers in windows taken ``times`` each."""
-        return sum(n * window.answered for n, window in zip(times, self.windows, strict=True))
+        return sum(n * window.answers for n, window in zip(times, self.windows, strict=True))
 
     def seconds(self, times: Sequence[int]) -> float:
         return sum(n * window.length_s for n, window in zip(times, self.windows, strict=True))
