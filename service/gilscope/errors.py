@@ -61,6 +61,10 @@ class LoadError(GilscopeError):
     """The load generator did not start, did not finish or died."""
 
 
+class WorkersError(GilscopeError):
+    """Load workers of other machines did not come, or are gone: no trial can be measured without them."""
+
+
 class CaptureError(GilscopeError):
     """A profiler could not capture stacks."""
 

@@ -11,21 +11,27 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
 
 import psutil
 import pytest
+from commanded import started, survivors
+from disturbance import least_disturbed
+from limited import few_files, soft_limits
 from polling import all_end, eventually
+from served import serving
 
 from gilscope.child import Child
-from gilscope.errors import LoadError, RunFileError, ServiceError
+from gilscope.compare.store import RunFolder
+from gilscope.errors import LoadError, RunFileError, ServiceError, WorkersError
 from gilscope.load.arrivals import poisson
 from gilscope.load.control import Generator
 from gilscope.load.judging import Seen, judge_generator
 from gilscope.load.orders import Measured, Order
+from gilscope.load.pieces import AT_ONCE
 from gilscope.load.samples import read_samples
 from gilscope.model import Arrivals
 from gilscope.quantiles import quantile
@@ -44,6 +50,7 @@ TIMING = "queue;dur=0.25, run;dur=4.5, cpu;dur=0.5, suspended;dur=0.25, return;d
 counted = collections.Counter()
 connections = set()
 pings_take_s = 0.0
+pings_break = False
 
 async def work(request):
     counted[request.path] += 1
@@ -56,11 +63,16 @@ async def ping(request):
     counted["pings"] += 1
     connections.add(request.transport.get_extra_info("peername"))
     await asyncio.sleep(pings_take_s)
-    return web.Response(text="pong")
+    return web.Response(text="pong", status=500 if pings_break else 200)
 
 async def slow_pings(request):
     global pings_take_s
     pings_take_s = float(request.query["seconds"])
+    return web.Response()
+
+async def broken_pings(request):
+    global pings_break
+    pings_break = True
     return web.Response()
 
 async def stall(request):
@@ -76,6 +88,7 @@ async def main():
     app.router.add_get("/ping", ping)
     app.router.add_get("/stall", stall)
     app.router.add_get("/slow-pings", slow_pings)
+    app.router.add_get("/broken-pings", broken_pings)
     app.router.add_get("/counts", counts)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
@@ -109,7 +122,7 @@ class Service:
 @pytest.fixture
 def service() -> Iterator[Service]:
     with Child([sys.executable, "-c", SERVICE], failure=ServiceError) as child:
-        yield Service(child, f"http://127.0.0.1:{child.receive(30)['port']}")
+        yield Service(child, f"http://127.0.0.1:{child.receive(60)['port']}")
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +185,7 @@ def require_every_arrival(order: Order, measured: Measured) -> None:
 
 def test_a_stall_is_not_omitted(generator: Generator, service: Service, order: Order) -> None:
     order = replace(order, seconds=2.5)
-    measured = measure(generator, order, service.stall)
+    measured = least_disturbed(lambda: measure(generator, order, service.stall))
     probe, window_s = measured.samples.probe, measured.samples.window_s
 
     assert max(probe.latency_ms) >= 900 * STALL_S
@@ -204,7 +217,7 @@ def test_pings_do_not_wait_for_each_others_connection(
     assert len(latencies) == measured.tally.probes_due > 20
     assert min(latencies) >= 500
     # Ten connections, Locust's default, would answer 20 a second of these 100, and the last after three seconds.
-    assert max(latencies) < 1_500
+    assert max(latencies) < 2_500
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -285,9 +298,21 @@ def test_a_service_that_dies_leaves_errors_and_unanswered_pings(
     assert measured.tally.errors > 0
     assert measured.tally.first_error
     assert 0 <= measured.tally.probes_answered < measured.tally.probes_due
-    assert len(measured.samples.probe.due_s) == measured.tally.probes_due, (
-        "each counts for as long as it was waited for"
+    assert measured.tally.probes_failed > 0
+    assert len(measured.samples.probe.due_s) == measured.tally.probes_due - measured.tally.probes_failed, (
+        "what has no answer counts for as long as it was waited for, and what failed not at all"
     )
+
+
+def test_pings_that_fail_are_counted_and_not_waited_for(
+    generator: Generator, service: Service, order: Order
+) -> None:
+    service.get("/broken-pings")
+    measured = measure(generator, order)
+    assert measured.tally.probes_failed == measured.tally.probes_due > 20
+    assert measured.tally.probes_answered == 0
+    assert measured.samples.probe.due_s == []
+    assert (measured.tally.errors, measured.tally.first_error) == (0, None)
 
 
 def test_a_generator_that_is_killed_is_told_and_replaced(generator: Generator, order: Order) -> None:
@@ -345,8 +370,8 @@ def test_an_open_loop_shows_the_stall_that_a_closed_one_hides(
     generator: Generator, service: Service, order: Order
 ) -> None:
     # A fiftieth of the window is enough: one in a hundred is what p99 is about.
-    opened = measure(generator, open_order(order, seconds=2.5), service.stall)
-    closed = measure(generator, replace(order, users=1, seconds=2.5), service.stall)
+    opened = least_disturbed(lambda: measure(generator, open_order(order, seconds=2.5), service.stall))
+    closed = least_disturbed(lambda: measure(generator, replace(order, users=1, seconds=2.5), service.stall))
     assert quantile(sorted(opened.samples.latencies_ms), 0.99) >= 900 * STALL_S
     assert max(closed.samples.latencies_ms) >= 900 * STALL_S, "the one user waited through it"
     assert quantile(sorted(closed.samples.latencies_ms), 0.99) < 450 * STALL_S
@@ -436,6 +461,31 @@ def test_two_workers_make_the_load_of_one(
     require_every_arrival(order, measured)
 
 
+def test_each_process_of_a_closed_loop_may_have_as_many_connections_as_the_system_allows(
+    order: Order,
+) -> None:
+    generator = Generator(workers=2)
+    try:
+        with few_files() as allowed:
+            generator.prepare()
+        measure(generator, order)
+        assert soft_limits(workers_of(generator)) == {allowed}
+    finally:
+        generator.stop()
+
+
+def test_of_many_requests_none_is_lost_on_the_way(crew: Generator, order: Order) -> None:
+    with serving("--workload=noop", "--backends=asyncio") as served:
+        order = replace(order, url=str(served.ready["url"]), workload="noop", backend="asyncio")
+        measured = measure(crew, replace(open_order(order, seconds=20.0), rate=1000.0))
+    work, tally = measured.samples.work, measured.tally
+    assert tally.offered == len(work.at_s) + tally.errors + tally.dropped + len(
+        measured.samples.unanswered.due_s
+    )
+    assert len(work.at_s) > 4 * AT_ONCE, "of each worker several pieces"
+    assert list(work.at_s) == sorted(work.at_s)
+
+
 def test_a_worker_that_dies_is_told_and_all_are_replaced(crew: Generator, order: Order) -> None:
     crew.prepare()
     crew._ready_child()
@@ -447,17 +497,32 @@ def test_a_worker_that_dies_is_told_and_all_are_replaced(crew: Generator, order:
     assert len(workers_of(crew)) == 2
 
 
+def test_a_service_that_fails_under_load_costs_no_workers(
+    crew: Generator, service: Service, order: Order
+) -> None:
+    crew.prepare()
+    crew._ready_child()
+    before = [pid_of(crew), *(worker.pid for worker in workers_of(crew))]
+    with pytest.raises(ServiceError, match="it ended"), crew.load(order, nothing):
+        raise ServiceError("it ended")
+    assert measure(crew, order).samples.work.at_s
+    assert [pid_of(crew), *(worker.pid for worker in workers_of(crew))] == before
+
+
 def test_workers_that_nobody_starts_are_waited_for_no_longer_than_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gilscope.load.control.ASSEMBLE_S", 0.5)
     generator = Generator(workers=2, master="127.0.0.1:0")
-    with pytest.raises(LoadError, match=r"0 of 2 Locust workers came within 0\.5 s"):
+    with pytest.raises(WorkersError, match=r"0 of 2 Locust workers came within 0\.5 s") as caught:
         generator._ready_child()
+    assert "start 2 on the other machines: python -m gilscope.load.worker 127.0.0.1:0" in str(caught.value)
     generator.stop()
 
 
 # A generator that is held up.
+
+HELD_UP = {"generator-starved", "dispatch-lag", "shortfall"}
 
 
 @contextmanager
@@ -471,7 +536,8 @@ def busy_beside(pid: int, count: int) -> Iterator[None]:
             os.sched_setaffinity(process, core)
         yield
     finally:
-        os.sched_setaffinity(pid, allowed)
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(pid, allowed)
         for spinner in spinners:
             spinner.kill()
             spinner.wait()
@@ -488,6 +554,32 @@ def test_a_generator_that_has_to_share_its_core_is_found_out(
     seen = Seen(quantile(latencies, 0.5), quantile(latencies, 0.99), RATE, is_open=True)
     found = {caution.code for caution in judge_generator(slowed.tally.generator, seen)}
     assert found, slowed.tally.generator
-    assert found <= {"generator-starved", "dispatch-lag", "shortfall"}, (
-        "it is to blame for being late, and for nothing else"
-    )
+    assert found <= HELD_UP, "it is to blame for being late, and for nothing else"
+
+
+def test_a_comparison_whose_generator_is_held_up_tries_again_and_decides_nothing(tmp_path: Path) -> None:
+    def generators() -> list[psutil.Process]:
+        return [process for process in survivors(mark) if "gilscope.load.generator" in process.cmdline()]
+
+    # Less than its core could send by itself: where nothing at all is answered, nobody can say who was slow.
+    load = ("--rate", "100", "--duration", "1", "--warm-up", "0.3", "--blocks", "1", "--backends", "asyncio")
+    with started(tmp_path, "compare", "noop", *load, "--no-profiles", "--no-lens", "--out", "run") as (
+        process,
+        mark,
+    ):
+        eventually(lambda: any(one.net_connections() for one in generators()), "its load")
+        with busy_beside(generators()[0].pid, 5):
+            _out, err = process.communicate()
+    assert process.returncode == 1, err
+    run = RunFolder(tmp_path / "run").read().run
+    assert sorted((trial.twin, trial.attempt) for trial in run.trials) == [
+        (False, 1),
+        (False, 2),
+        (True, 1),
+        (True, 2),
+    ]
+    for trial in run.trials:
+        assert not trial.valid
+        assert HELD_UP & {caution.code for caution in trial.warnings}, trial.generator
+    (verdict,) = run.verdicts
+    assert (verdict.winner, verdict.recommended, verdict.ties, verdict.conclusive) == (None, None, (), False)

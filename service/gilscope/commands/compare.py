@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from gilscope import __version__
 from gilscope.commands.planning import add_arguments, check, environments_of, make_plan, require_resume_alone
-from gilscope.errors import INTERRUPTED, DiskFullError
+from gilscope.errors import INTERRUPTED, DiskFullError, WorkersError
 from gilscope.model import (
     Classification,
     Evidence,
@@ -131,6 +131,8 @@ def _compare(options: argparse.Namespace, start: Start) -> int:
         raise DiskFullError(
             problem.message, remedy=f"make room there, then: {_resuming(folder)}"
         ) from problem
+    except WorkersError as problem:
+        raise WorkersError(problem.message, remedy=f"{problem.remedy}, and {_resuming(folder)}") from problem
 
 
 def _resuming(folder: RunFolder) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cattrs
 
 from gilscope.child import START_S, STOP_GRACE_S, Child, module_command
-from gilscope.errors import LoadError, unwritten
+from gilscope.errors import LoadError, ServiceError, WorkersError, unwritten
 from gilscope.load.orders import Measured, Order, Tally
 from gilscope.load.samples import read_samples
 
@@ -30,6 +30,7 @@ class Generator:
 
     def __init__(self, workers: int = 1, master: str | None = None) -> None:
         self._child: Child | None = None
+        self._workers, self._master = workers, master
         self._options = ([f"--workers={workers}"] if workers > 1 or master else []) + (
             [f"--master={master}", f"--assemble-s={ASSEMBLE_S:g}"] if master else []
         )
@@ -39,25 +40,33 @@ class Generator:
     def load(self, order: Order, on_window: Callable[[], None]) -> Iterator[Measured]:
         """Put ``order`` on the service, measure its window, and keep the load up inside the block.
 
-        ``on_window`` is called when warm-up ends and measuring begins.
+        ``on_window`` is called when warm-up ends and measuring begins. An error of the service inside the block ends the load
+        alone, any other one the generator as well.
 
         Raises:
             LoadError: the generator died or got stuck; the next call starts a new one.
+            WorkersError: those of other machines are not there, or not any more.
             RunFileError: it could not write the samples.
         """
+        failure: ServiceError | None = None
         try:
             child = self._ready_child()
             child.send(asdict(order))
-            child.receive(order.warmup_s + SLACK_S)
+            self._receive(child, order.warmup_s + SLACK_S)
             on_window()
-            answer = child.receive(order.seconds + order.drain_s + SLACK_S)
-            yield _measured(order, answer)
+            answer = self._receive(child, order.seconds + order.answer_s + SLACK_S)
+            try:
+                yield _measured(order, answer)
+            except ServiceError as problem:
+                failure = problem  # The generator is all right, and workers elsewhere would not come again to another.
             child.send({})
-            child.receive(SLACK_S)
+            self._receive(child, SLACK_S)
         except BaseException:
             # Whatever state it is in, the next trial must not inherit it; in a window it would not listen.
             self.stop(grace_s=0.0)
             raise
+        if failure is not None:
+            raise failure
 
     def prepare(self) -> None:
         """Start the process without waiting for it."""
@@ -70,9 +79,20 @@ class Generator:
         self.prepare()
         assert self._child is not None
         if not self._greeted:
-            self._child.receive(self._start_s)
+            self._receive(self._child, self._start_s)
             self._greeted = True
         return self._child
+
+    def _receive(self, child: Child, timeout_s: float) -> dict[str, object]:
+        """Return what the generator says next, unless that is that it lacks workers."""
+        answer = child.receive(timeout_s)
+        if answer.get("event") != "crewless":
+            return answer
+        problem = str(answer["problem"])
+        if self._master is None:
+            raise LoadError(problem)
+        remedy = f"start {self._workers} on the other machines: python -m gilscope.load.worker {self._master}"
+        raise WorkersError(problem, remedy=remedy)
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """End the process, if there is one; kill it after ``grace_s`` seconds."""

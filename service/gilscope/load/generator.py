@@ -25,10 +25,10 @@ from gevent.queue import Queue
 from locust.env import Environment
 
 from gilscope.address import split_address
-from gilscope.load.crew import Crew
+from gilscope.load.crew import Crew, CrewError
 from gilscope.load.orders import Measured, Order
 from gilscope.load.samples import write_samples
-from gilscope.load.session import Part, Session
+from gilscope.load.session import Part, Session, give_way
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -91,7 +91,7 @@ def run(order: Order, load: Load, commands: Queue[bytes]) -> None:
 def _written(order: Order, measured: Measured) -> dict[str, Any]:
     """Write the raw samples, and return what is to be told: what was measured, or why they could not be written."""
     try:
-        write_samples(Path(order.samples), measured.samples)
+        write_samples(Path(order.samples), measured.samples, give_way)
     except OSError as problem:
         return {"event": "unwritten", "errno": problem.errno, "problem": problem.strerror or str(problem)}
     return {"event": "measured", **asdict(measured.tally)}
@@ -119,8 +119,19 @@ def main() -> int:
     commands: Queue[bytes] = Queue()
     source = cast("IO[bytes]", FileObjectPosix(sys.stdin.fileno(), "rb"))
     gevent.spawn(listen, source, commands, gevent.getcurrent())
+    try:
+        with suppress(gevent.GreenletExit):
+            carry_out_all(options, commands)
+    except CrewError as problem:  # Who is left of the crew has been told to end.
+        tell({"event": "crewless", "problem": str(problem)})
+        return 1
+    return 0
+
+
+def carry_out_all(options: argparse.Namespace, commands: Queue[bytes]) -> None:
+    """Carry out one order after the other, in this process alone or with a crew."""
     make: Callable[[Order], Load] = alone
-    with suppress(gevent.GreenletExit), ExitStack() as stack:
+    with ExitStack() as stack:
         if options.workers:
             host, port = options.master or ("127.0.0.1", 0)
             crew = Crew(host, port, options.workers, spawn=options.master is None)
@@ -134,7 +145,6 @@ def main() -> int:
         while True:
             order = cattrs.structure(json.loads(commands.get()), Order)
             run(order, make(order), commands)
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ from gilscope import __version__
 from gilscope.address import split_address
 from gilscope.load.crew import ANSWER, BEGIN, END, MEASURE
 from gilscope.load.orders import Order
-from gilscope.load.session import Part, Session
+from gilscope.load.pieces import pieces_of
+from gilscope.load.session import Part, Session, give_way
 
 if TYPE_CHECKING:
     from locust.rpc import Message
@@ -40,34 +41,38 @@ class Attendant:
         for message, act in ((BEGIN, self._begin), (MEASURE, self._measure), (END, self._end)):
             runner.register_message(message, self._answering(act), concurrent=True)
 
-    def _answering(self, act: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[..., None]:
+    def _answering(self, act: Callable[[dict[str, Any]], Iterator[dict[str, Any]]]) -> Callable[..., None]:
         def carry_out(environment: Environment, msg: Message) -> None:  # noqa: ARG001  Locust's names
             try:
-                answer = act(msg.data)
+                for answer in act(msg.data):
+                    self._runner.send_message(ANSWER, answer)
+                    give_way()
             except Exception as problem:  # noqa: BLE001  whatever it is, the master must hear of it
                 traceback.print_exc()
-                answer = {"error": f"{type(problem).__name__}: {problem}"}
-            self._runner.send_message(ANSWER, answer)
+                self._runner.send_message(ANSWER, {"error": f"{type(problem).__name__}: {problem}"})
 
         return carry_out
 
-    def _begin(self, data: dict[str, Any]) -> dict[str, Any]:
+    def _begin(self, data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if data["version"] != __version__:
             raise ValueError(f"it runs gilscope {__version__}, its master {data['version']}")
         self._stop()
         order, part = cattrs.structure(data["order"], Order), Part(**data["part"])
         self._session = Session(self._environment, order, part)
         self._session.begin()
-        return {"done": True}
+        yield {"done": True}
 
-    def _measure(self, _data: dict[str, Any]) -> dict[str, Any]:
+    def _measure(self, _data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if self._session is None:
             raise RuntimeError("no load was begun here")
-        return {"measured": asdict(self._session.measure())}
+        measured = self._session.measure()
+        for piece in pieces_of(measured.samples):
+            yield {"piece": piece}
+        yield {"window_s": measured.samples.window_s, "tally": asdict(measured.tally)}
 
-    def _end(self, _data: dict[str, Any]) -> dict[str, Any]:
+    def _end(self, _data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         self._stop()
-        return {"done": True}
+        yield {"done": True}
 
     def _stop(self) -> None:
         session, self._session = self._session, None
