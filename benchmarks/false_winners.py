@@ -1,15 +1,15 @@
 """Does the verdict name winners where there are none? Real A/A pairs, judged as if they were two backends.
 
-A comparison tries one backend of each block twice (its twin). Here the twins are given another backend's name, everything
-else is left out, and the verdict is asked for: any winner that it names is a false one. The pair itself is then no longer
-there as a noise floor, so that this is harder than a comparison is. Per pair: how many trials counted on either side, and
-what the twins have of the others' throughput and p99, as ratios with their 95 % interval.
+A comparison tries one backend of each block twice (its twin). Here the twins of every other block are given another backend's
+name, those of the blocks between stay as the noise floor, as a comparison has one, everything else is left out, and the verdict
+is asked for: any winner that it names is a false one. Per pair: how many trials counted on either side, and what the twins
+have of the others' throughput and p99, as ratios with their 95 % interval.
 
     python benchmarks/false_winners.py RUN…
     python benchmarks/false_winners.py --make 5 [--rate 100]
 
-``--make`` first runs so many comparisons of a single backend itself, each of them three blocks of a second
-(``gilscope compare primes --arg n=5000 --backends asyncio --quick``).
+``--make`` first runs so many comparisons of a single backend itself, each of them six blocks of a second
+(``gilscope compare primes --arg n=5000 --backends asyncio --quick --blocks 6``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gilscope.errors import RunFileError
 from gilscope.model import SIMPLEST_FIRST, BackendName, Evidence, Interval, Target, Trial, Verdict
 from gilscope.verdict.decision import MIN_BLOCKS, judge
 
-COMPARISON_S = 120.0
+COMPARISON_S = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,24 @@ class Pair:
     trials: tuple[Trial, ...]
 
     def counted(self, backend: BackendName) -> int:
-        """How many trials under that name are valid."""
-        return sum(trial.valid for trial in self.trials if trial.backend is backend)
+        """How many trials under that name are valid, those of the noise floor left out."""
+        return sum(trial.valid for trial in self.trials if trial.backend is backend and not trial.twin)
+
+    @property
+    def floors(self) -> int:
+        """How many pairs of the noise floor are valid."""
+        twins = {trial.block for trial in self.trials if trial.valid and trial.twin}
+        firsts = {
+            trial.block
+            for trial in self.trials
+            if trial.valid and trial.backend is self.backend and not trial.twin
+        }
+        return len(twins & firsts)
 
     @property
     def judgeable(self) -> bool:
-        """Whether the verdict could name a winner at all: with fewer blocks it never does."""
-        return min(self.counted(self.backend), self.counted(self.alias)) >= MIN_BLOCKS
+        """Whether the verdict could name a winner at all: with fewer blocks, or pairs, it never does."""
+        return min(self.counted(self.backend), self.counted(self.alias), self.floors) >= MIN_BLOCKS
 
 
 def pairs_of(evidence: Evidence) -> Iterator[Pair]:
@@ -58,7 +69,7 @@ def pairs_of(evidence: Evidence) -> Iterator[Pair]:
         for backend in tried_twice:
             alias = next(name for name in reversed(SIMPLEST_FIRST) if name is not backend)
             trials = (
-                replace(trial, twin=False, backend=alias if trial.twin else backend)
+                replace(trial, twin=False, backend=alias) if trial.twin and trial.block % 2 == 0 else trial
                 for trial in own
                 if trial.backend is backend
             )
@@ -90,7 +101,7 @@ def make(folder: Path, rate: float | None) -> str | None:
     """Run one comparison of a single backend; return why there is none, if so."""
     command = module_command(
         "gilscope", "compare", "primes", "--arg", "n=5000", "--backends", "asyncio", "--quick",
-        "--no-profiles", "--out", str(folder), *([] if rate is None else [f"--rate={rate:g}"]),
+        "--blocks", "6", "--no-profiles", "--out", str(folder), *([] if rate is None else [f"--rate={rate:g}"]),
     )  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMPARISON_S, check=False)

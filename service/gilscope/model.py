@@ -484,11 +484,11 @@ class Verdict:
     """What the run concludes about one workload.
 
     ``winner`` is None for a tie, and then ``ties`` lists the backends among which the evidence shows no
-    difference; ``recommended`` is the winner, or the simplest of the tied. ``conclusive`` says whether there
-    is a winner. ``reason`` is one sentence with its numbers, ``caveats`` what a reader must know before
-    acting on it. Ratios are against ``baseline``, which is :data:`BASELINE` wherever that was measured.
+    difference; ``recommended`` is the winner, or the simplest of the tied. All are empty where nothing could be decided.
+    ``conclusive`` says whether there is a winner. ``reason`` says it with its numbers, ``caveats`` what a reader must
+    know before acting on it. Ratios are against ``baseline``, which is :data:`BASELINE` wherever that was measured.
     ``noise`` is None where no backend was tried twice per block; ``rough_p99`` names the backends whose p99 comes from
-    fewer requests than one wants.
+    fewer requests than one wants, ``rough_probe_p99`` those whose ``/ping`` p99 does.
     """
 
     workload: str
@@ -507,6 +507,7 @@ class Verdict:
     baseline: BackendName = BASELINE
     noise: NoiseFloor | None = None
     rough_p99: tuple[BackendName, ...] = ()
+    rough_probe_p99: tuple[BackendName, ...] = ()
 
 
 BELOW = 0.0

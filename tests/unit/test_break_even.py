@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from judged_trials import TARGET, samples_of, trial_of
 
-from gilscope.model import BELOW, BEYOND, BackendName, BreakEven, Interval, Standing
-from gilscope.verdict.break_even import begin, break_evens
+from gilscope.model import BELOW, BEYOND, BackendName, BreakEven, Interval, Standing, Sweep
+from gilscope.verdict.break_even import begin, break_evens, of_sweep
 from gilscope.verdict.statistics import Figures, Replicates, Window, estimate
 
 ASYNCIO, THREADS = BackendName.ASYNCIO, BackendName.THREADS
@@ -257,6 +259,41 @@ def test_it_takes_what_the_statistics_estimate() -> None:
     low, mid, high = size_of(only([100, 10_000], at_each))
     assert mid == pytest.approx(1_000)
     assert 900 < low < mid < high < 1_100
+
+
+def test_what_equal_things_show_is_no_crossing() -> None:
+    at_each = [one_size(0.75), one_size(1.3)]
+    assert only([1, 10], at_each).kind is Standing.CROSSES
+    (found,) = break_evens([1, 10], at_each, [1.5, 1.5])
+    assert found.kind is Standing.TIED
+    (found,) = break_evens([1, 10], at_each, [1.5, 1.1])
+    assert found.kind is Standing.UNCLEAR
+
+
+def swept(twin_rps: Sequence[float], valid: int = 3) -> tuple[BreakEven, ...]:
+    """Sweep two sizes, asyncio 100/s at both; its twins have other figures, and so many of them count."""
+    trials, samples, targets = [], {}, []
+    for size, processes_rps in ((1, 75), (10, 130)):
+        workload = f"primes, n={size}"
+        targets.append(replace(TARGET, workload=workload))
+        for block, twin in enumerate(twin_rps):
+            for backend, rps, is_twin in (
+                (ASYNCIO, 100.0, False), (PROCESSES, processes_rps, False), (ASYNCIO, twin, True),
+            ):  # fmt: skip
+                name = f"{size}-{backend}-{block}-{is_twin}"
+                samples[name] = samples_of(rps, 5)
+                trial = trial_of(backend, block, samples[name])
+                counts = not is_twin or block < valid
+                trials.append(replace(trial, workload=workload, samples=name, twin=is_twin, valid=counts))
+    return of_sweep(Sweep("n", (1.0, 10.0)), targets, trials, samples, seed=1)
+
+
+def test_a_sweep_has_the_noise_floor_of_each_size() -> None:
+    assert [found.kind for found in swept([100, 100, 100])] == [Standing.CROSSES]
+    assert [found.kind for found in swept([150, 100, 70])] == [Standing.TIED]
+    assert [found.kind for found in swept([100, 100, 100], valid=1)] == [Standing.TIED], (
+        "nobody knows what is noise"
+    )
 
 
 # Laws.

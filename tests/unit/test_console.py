@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +68,10 @@ def test_the_headline_names_the_winner() -> None:
 
 def test_the_headline_of_a_tie_names_the_tied_and_the_recommended() -> None:
     assert headline(TIE) == "http_fetch: a tie of asyncio, threads; use asyncio"
+
+
+def test_the_headline_of_what_is_undecided_recommends_nobody() -> None:
+    assert headline(replace(TIE, ties=(), recommended=None)) == "http_fetch: undecided"
 
 
 def test_the_headline_of_a_single_backend_claims_nothing() -> None:
@@ -377,16 +381,21 @@ NOISE = NoiseFloor(ASYNCIO, 3, Interval(0.97, 1.01, 1.04), Interval(0.9, 1.02, 1
         (
             NOISE,
             (
-                "Noise floor, from 3 A/A pairs: asyncio against itself has 1.01x (0.97 to 1.04) the throughput "
-                "and 1.02x (0.90 to 1.20) the p99"
+                "Noise floor, from 3 A/A pairs: asyncio against itself has 1.01x (0.97 to 1.04) the throughput, "
+                "1.02x (0.90 to 1.20) the p99 and 1.00x (1.00 to 1.00) the /ping p99"
             ),
         ),
         (
-            replace(NOISE, pairs=1, p99=Interval(math.nan, math.nan, math.nan)),
+            replace(NOISE, pairs=1, p99=Interval(math.nan, math.nan, math.nan), probe_p99=None),
             "Noise floor, from 1 A/A pair: asyncio against itself has 1.01x (0.97 to 1.04) the throughput",
         ),
         (
-            replace(NOISE, throughput=Interval(0.9, 1.0, math.inf), p99=Interval(math.nan, 1.1, math.nan)),
+            replace(
+                NOISE,
+                throughput=Interval(0.9, 1.0, math.inf),
+                p99=Interval(math.nan, 1.1, math.nan),
+                probe_p99=None,
+            ),
             "Noise floor, from 3 A/A pairs: asyncio against itself has 1.00x the throughput and 1.10x the p99",
         ),
     ],
@@ -403,13 +412,22 @@ def test_the_noise_floor_stands_between_the_figures_and_the_caveats() -> None:
     assert "Noise floor" not in describe_verdict(WINNER)
 
 
-def test_a_rough_p99_is_marked_and_no_other_figure() -> None:
-    text = describe_verdict(replace(WINNER, rough_p99=(THREADS,)))
+@pytest.mark.parametrize(
+    ("verdict", "figures"),
+    [
+        (replace(WINNER, rough_p99=(THREADS,)), WINNER.p99_ms),
+        (replace(WINNER, rough_probe_p99=(THREADS,)), WINNER.probe_p99_ms),
+    ],
+)
+def test_a_rough_p99_is_marked_and_no_other_figure(
+    verdict: Verdict, figures: Mapping[BackendName, Interval]
+) -> None:
+    text = describe_verdict(verdict)
     (row,) = [line for line in text.splitlines() if line.strip().startswith("threads")]
-    assert f" ~{significant(WINNER.p99_ms[THREADS].mid)} (" in row
+    assert f" ~{significant(figures[THREADS].mid)} (" in row
     assert row.count("~") == 1
     assert text.count("~") == 2
-    assert "  ~ rough: fewer than 2,000 requests lie behind this p99" in text.splitlines()
+    assert "  ~ rough: fewer than 2,000 requests, or pings, lie behind this p99" in text.splitlines()
     header = next(line for line in text.splitlines() if "requests/s" in line and "p99 ms" in line)
     assert len(row) == len(header)
     assert "~" not in describe_verdict(WINNER)

@@ -293,7 +293,8 @@ def test_answers_are_big_words() -> None:
 
 def test_answer_without_a_recommendation_says_so() -> None:
     verdict = replace(make_evidence().run.verdicts[0], winner=None, recommended=None)
-    assert answer(verdict).lead == "no answer"
+    assert answer(verdict).lead == "undecided"
+    assert answer(replace(verdict, throughput_rps={})).lead == "no answer"
     assert answer(None).lead == "no verdict yet"
 
 
@@ -1026,8 +1027,8 @@ def test_twins_stand_beside_the_other_trials_and_count_for_the_noise_alone() -> 
 
 def test_the_noise_floor_is_told_in_the_card() -> None:
     told = (
-        "Noise floor, from 3 A/A pairs: asyncio against itself has 1.01x (0.97 to 1.04) the throughput "
-        "and 1.02x (0.90 to 1.20) the p99"
+        "Noise floor, from 3 A/A pairs: asyncio against itself has 1.01x (0.97 to 1.04) the throughput, "
+        "1.02x (0.90 to 1.20) the p99 and "
     )
     assert Document(shown()).text.count("Noise floor") == 0
     assert read(with_twins(make_evidence())).text.count(told) == 1

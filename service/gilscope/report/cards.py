@@ -90,10 +90,12 @@ def _card(evidence: Evidence, workload: str, anchor: str, domains: _Domains) -> 
 def describe_noise(noise: NoiseFloor) -> str:
     """Say how much a backend differs from itself."""
     pairs = formats.many(noise.pairs, "A/A pair")
-    told = f"Noise floor, from {pairs}: {noise.backend} against itself has {_against_itself(noise.throughput)} the throughput"
-    if math.isfinite(noise.p99.mid):
-        told += f" and {_against_itself(noise.p99)} the p99"
-    return told
+    ratios = (("throughput", noise.throughput), ("p99", noise.p99), ("/ping p99", noise.probe_p99))
+    *first, last = (
+        f"{_against_itself(ratio)} the {name}" for name, ratio in ratios if ratio and math.isfinite(ratio.mid)
+    )
+    told = " and ".join(filter(None, (", ".join(first), last)))
+    return f"Noise floor, from {pairs}: {noise.backend} against itself has {told}"
 
 
 def _against_itself(ratio: Interval) -> str:
@@ -119,7 +121,7 @@ def answer(verdict: Verdict | None) -> Answer:
         return Answer("", verdict.winner)
     if verdict.recommended is not None:
         return Answer("tie: use", verdict.recommended)
-    return Answer("no answer", None)
+    return Answer("undecided" if verdict.throughput_rps else "no answer", None)
 
 
 def _visuals(verdict: Verdict, domains: _Domains) -> list[Visual]:

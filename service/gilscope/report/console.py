@@ -21,7 +21,7 @@ def headline(verdict: Verdict) -> str:
     if verdict.winner is not None:
         return f"{verdict.workload}: {verdict.winner}"
     if verdict.recommended is None:
-        return f"{verdict.workload}: no verdict"
+        return f"{verdict.workload}: {'undecided' if verdict.throughput_rps else 'no verdict'}"
     if len(verdict.ties) > 1:
         return f"{verdict.workload}: a tie of {', '.join(verdict.ties)}; use {verdict.recommended}"
     return f"{verdict.workload}: {verdict.recommended}, with nothing to compare it to"
@@ -44,11 +44,14 @@ def _table(verdict: Verdict) -> Iterator[str]:
         yield f"  {'':<13}{'requests/s':>22}{'p99 ms':>22}{'/ping p99 ms':>22}"
     for backend in verdict.throughput_rps:
         columns = (verdict.throughput_rps, verdict.p99_ms, verdict.probe_p99_ms)
-        rough = ("", "~" if backend in verdict.rough_p99 else "", "")
-        cells = (mark + _cell(column.get(backend)) for mark, column in zip(rough, columns, strict=True))
+        rough = ((), verdict.rough_p99, verdict.rough_probe_p99)
+        cells = (
+            ("~" if backend in marked else "") + _cell(column.get(backend))
+            for marked, column in zip(rough, columns, strict=True)
+        )
         yield f"  {_marked(verdict, backend):<13}{''.join(f'{cell:>22}' for cell in cells)}"
-    if verdict.rough_p99 and verdict.throughput_rps:
-        yield "  ~ rough: fewer than 2,000 requests lie behind this p99"
+    if verdict.throughput_rps and (verdict.rough_p99 or verdict.rough_probe_p99):
+        yield "  ~ rough: fewer than 2,000 requests, or pings, lie behind this p99"
 
 
 def _marked(verdict: Verdict, backend: BackendName) -> str:

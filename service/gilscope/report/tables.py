@@ -215,6 +215,8 @@ def _figure(value: float | None) -> Cell:
 
 
 def _p99(value: float, interval: Interval | None, *, rough: bool) -> Cell:
+    """Write a p99: the verdict's, the median of the blocks' own, wherever there is one."""
+    value = interval.mid if interval else value
     return Cell(formats.significant(value), formats.span(interval), ROUGH if rough else "", rough)
 
 

@@ -10,14 +10,15 @@ percentiles are moved outwards for few blocks, as those of every other figure ar
 
 A line that hovers about 0 crosses it somewhere, and that means nothing. A break-even is only spoken of where
 one backend is surely ahead at one size and surely behind at a smaller one. *Surely* is what it is in a verdict:
-the interval of the ratio excludes a tie (:func:`gilscope.verdict.decision.beats`), and no single block does.
+the interval of the ratio excludes a tie, the ratio exceeds the noise floor of that size
+(:func:`gilscope.verdict.decision.beats`), and no single block does.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 from gilscope.model import (
@@ -34,12 +35,15 @@ from gilscope.model import (
     Trial,
 )
 from gilscope.quantiles import quantile
-from gilscope.verdict.decision import MIN_BLOCKS, beats, blocks_by_backend
+from gilscope.verdict.decision import MIN_BLOCKS, beats, block_numbers, blocks_by_backend
+from gilscope.verdict.noise import noise_floor, spread
 from gilscope.verdict.statistics import Figures, Replicates, estimate, outer_share
 
 
 def break_evens(
-    sizes: Sequence[float], figures: Sequence[Mapping[BackendName, Figures]]
+    sizes: Sequence[float],
+    figures: Sequence[Mapping[BackendName, Figures]],
+    noises: Sequence[float] | None = None,
 ) -> tuple[BreakEven, ...]:
     """Find the break-even of every two backends, the less simple one over the simpler one.
 
@@ -50,14 +54,16 @@ def break_evens(
         figures: the figures at each size, with equally many resamples. The resamples of two sizes have to be
             independent of each other: estimate each size with a seed of its own. A size is left out for a backend
             that has no figures there, or no throughput; a pair with fewer than two sizes in common is left out.
+        noises: by what factor equal things may differ at each size; 1 where it is not given.
 
     Raises:
-        ValueError: the sizes are not as said above, are not as many as the figures, or the number of resamples
-            differs.
+        ValueError: the sizes are not as said above, are not as many as the figures or noises, or the number of
+            resamples differs.
     """
-    _check(sizes, figures)
+    noises = [1.0] * len(sizes) if noises is None else noises
+    _check(sizes, figures, noises)
     pairs = ((backend, over) for over, backend in combinations(SIMPLEST_FIRST, 2))
-    curves = (_Curve.of(backend, over, sizes, figures) for backend, over in pairs)
+    curves = (_Curve.of(backend, over, sizes, figures, noises) for backend, over in pairs)
     return tuple(curve.break_even() for curve in curves if len(curve.points) > 1)
 
 
@@ -73,21 +79,30 @@ def of_sweep(
 
     A size that has no valid trial is left out; none is found where that leaves fewer than two.
     """
-    known: list[tuple[float, Mapping[BackendName, Figures]]] = []
+    known: list[tuple[float, Mapping[BackendName, Figures], float]] = []
     for number, (size, target) in enumerate(zip(sweep.sizes, targets, strict=True), start=1):
         own = [trial for trial in trials if trial.workload == target.workload]
         if blocks := blocks_by_backend(own, samples):
-            known.append((size, estimate(blocks, seed=seed + number)))
+            figures = estimate(blocks, seed=seed + number, numbers=block_numbers(own, samples))
+            known.append((size, figures, _noise(own, samples, seed=seed)))
     if len(known) < 2:
         return ()
-    return break_evens([size for size, _ in known], [figures for _, figures in known])
+    return break_evens(*map(list, zip(*known, strict=True)))
 
 
-def _check(sizes: Sequence[float], figures: Sequence[object]) -> None:
+def _noise(trials: Sequence[Trial], samples: Mapping[str, Samples], *, seed: int) -> float:
+    """Return by what factor equal things may differ: any, where pairs were tried and too few of them count."""
+    floor = noise_floor(trials, samples, seed=seed)
+    if not any(trial.twin for trial in trials):
+        return 1.0
+    return spread(floor.throughput) if floor and floor.pairs >= MIN_BLOCKS else math.inf
+
+
+def _check(sizes: Sequence[float], figures: Sequence[object], noises: Sequence[float]) -> None:
     if len(sizes) < 2:
         raise ValueError(f"a break-even takes two sizes or more, not {len(sizes)}")
-    if len(sizes) != len(figures):
-        raise ValueError(f"{len(sizes)} sizes, but figures for {len(figures)}")
+    if not len(sizes) == len(figures) == len(noises):
+        raise ValueError(f"{len(sizes)} sizes, but figures for {len(figures)} and noise for {len(noises)}")
     if not all(0 < before < after < math.inf for before, after in pairwise(sizes)):
         raise ValueError(f"sizes are positive, finite and ascend, not {', '.join(f'{s:g}' for s in sizes)}")
 
@@ -99,6 +114,7 @@ class _Point:
     size: float
     mine: Replicates
     theirs: Replicates
+    noise: float = 1.0
 
     @property
     def blocks(self) -> int:
@@ -108,7 +124,8 @@ class _Point:
         """Return 1 for surely ahead, -1 for surely behind, 0 where the evidence does not tell."""
         if self.blocks < MIN_BLOCKS:
             return 0
-        return beats(self.mine.over(self.theirs)) - beats(self.theirs.over(self.mine))
+        ahead, behind = self.mine.over(self.theirs), self.theirs.over(self.mine)
+        return beats(ahead, self.noise) - beats(behind, self.noise)
 
     def logs(self) -> list[float]:
         """Return the logarithm of the ratio, resample by resample; NaN for one without throughput."""
@@ -131,10 +148,11 @@ class _Curve:
         over: BackendName,
         sizes: Sequence[float],
         figures: Sequence[Mapping[BackendName, Figures]],
+        noises: Sequence[float],
     ) -> _Curve:
         known = (
-            _Point(size, own[backend].throughput_rps, own[over].throughput_rps)
-            for size, own in zip(sizes, figures, strict=True)
+            _Point(size, own[backend].throughput_rps, own[over].throughput_rps, noise)
+            for size, own, noise in zip(sizes, figures, noises, strict=True)
             if backend in own and over in own
         )
         return cls(backend, over, tuple(p for p in known if p.mine.point > 0 and p.theirs.point > 0))
@@ -164,7 +182,7 @@ class _Curve:
         return (logs for logs in lines if not any(map(math.isnan, logs)))
 
     def _reversed(self) -> _Curve:
-        points = tuple(_Point(point.size, point.theirs, point.mine) for point in self.points)
+        points = tuple(replace(point, mine=point.theirs, theirs=point.mine) for point in self.points)
         return _Curve(self.over, self.backend, points)
 
 

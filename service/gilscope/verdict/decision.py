@@ -4,9 +4,10 @@
    above what one backend shows against itself (the noise floor).
 2. In an open loop every backend is offered the same, so among those that are left, one whose own p99 is surely longer is
    out, by the same measure; differences within the generator's own resolution do not count.
-3. Among those that are left, one whose neighbours suffer markedly more (``/ping`` p99) is out.
+3. Among those that are left, one whose neighbours suffer markedly more (``/ping`` p99), and more than the noise floor, is out.
 4. If one is left, it wins. If several are, the evidence shows no difference, and the simplest is recommended.
-   A single block shows no spread, and so never makes a winner.
+5. Where a backend has a single block, which shows no spread, or too few A/A pairs count to tell what is noise, nothing
+   is decided: there is neither a winner nor a tie, and nobody is recommended.
 
 A winner that freezes the event loop beside another backend is told so. Where a lens watched, the reason ends with
 who waited for the GIL, if that explains the outcome; it never decides anything.
@@ -38,6 +39,7 @@ from gilscope.verdict.waiting import Wait, explain_tie, explain_winner, material
 from gilscope.verdict.wording import (
     describe_quickest,
     describe_tie,
+    describe_undecided,
     describe_winner,
     fastest_first,
     freeze_caveat,
@@ -47,9 +49,9 @@ TIE_MARGIN = 0.05
 """Throughputs within 5 % of each other count as equal: nobody should change a design for less."""
 
 MIN_BLOCKS = 2
-ONE_BLOCK = "a single block shows no spread, so no winner is named: --blocks 3 or more"
-
-NO_NOISE = "too few A/A pairs count to tell what is noise, so no winner is named: a quieter machine, or more --blocks"
+ONE_BLOCK = "of {backends} a single block counts, which shows no spread: {remedy}"
+NO_NOISE = "too few A/A pairs count to tell what is noise: {remedy}"
+CALMER = "a quieter machine, or more --blocks"
 
 WIDE = 0.25
 UNSETTLED = "the intervals are too wide to tell: more --blocks, or a quieter machine"
@@ -72,15 +74,19 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
             target.workload, None, None, (), conclusive=False, reason="no backend could be measured",
             caveats=tuple(_unmeasured(trials)),
         )  # fmt: skip
-    figures = estimate(blocks, seed=seed, numbers=_numbers(trials, samples))
+    figures = estimate(blocks, seed=seed, numbers=block_numbers(trials, samples))
     noise = noise_floor(trials, samples, seed=seed)
     doubt = _doubt(blocks, trials, noise)
-    settled = doubt is None
-    contenders = _not_beaten(figures, noise) if settled else list(figures)
-    quick = (
-        _quick(contenders, figures, noise, resolution_ms(trials)) if settled and _open(trials) else contenders
-    )
-    kind = _considerate(quick, figures) if settled else quick
+    if doubt is not None:
+        undecided = Verdict(
+            target.workload, None, None, (), conclusive=False,
+            reason=describe_undecided(doubt, figures, is_open=_open(trials)),
+            caveats=(*_spoilt(trials), *_left_out(trials, figures)), noise=noise,
+        )  # fmt: skip
+        return _with_figures(undecided, figures, _counted(trials, samples))
+    contenders = _not_beaten(figures, noise)
+    quick = _quick(contenders, figures, noise, resolution_ms(trials)) if _open(trials) else contenders
+    kind = _considerate(quick, figures, _ping_noise(noise))
     recommended = kind[0]
     winner = recommended if len(kind) == 1 and len(figures) > 1 else None
     waits = pool_waits(trials, figures)
@@ -97,24 +103,27 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
         conclusive=winner is not None,
         reason=reason,
         caveats=(
-            *(() if doubt is None else (doubt,)),
-            *((UNSETTLED,) if settled and _unsettled(kind, figures) else ()),
-            *_caveats(recommended, figures, waits, trials),
+            *((UNSETTLED,) if _unsettled(kind, figures) else ()),
+            *_caveats(recommended, figures, waits, trials, _ping_noise(noise)),
         ),
         noise=noise,
-        rough_p99=tuple(name for name in figures if _requests(name, trials) < SOUND_P99),
     )
-    return _with_figures(verdict, figures)
+    return _with_figures(verdict, figures, _counted(trials, samples))
 
 
 def _doubt(
     blocks: Mapping[BackendName, Sequence[Block]], trials: Sequence[Trial], noise: NoiseFloor | None
 ) -> str | None:
-    """Return why no winner can be named whatever the figures say; None where one can."""
-    if min(len(own) for own in blocks.values()) < MIN_BLOCKS:
-        return ONE_BLOCK
-    paired = len(blocks) > 1 and any(trial.twin for trial in trials)
-    return NO_NOISE if paired and (noise is None or noise.pairs < MIN_BLOCKS) else None
+    """Return why nothing can be decided whatever the figures say; None where something can, or is nothing to decide."""
+    if len(blocks) == 1:
+        return None
+    thin = [backend for backend, own in blocks.items() if len(own) < MIN_BLOCKS]
+    if thin:
+        planned = max(trial.block for trial in trials) + 1
+        remedy = CALMER if planned > MIN_BLOCKS else "--blocks 3 or more"
+        return ONE_BLOCK.format(backends=", ".join(thin), remedy=remedy)
+    paired = any(trial.twin for trial in trials)
+    return NO_NOISE.format(remedy=CALMER) if paired and (noise is None or noise.pairs < MIN_BLOCKS) else None
 
 
 def _winners_reason(
@@ -160,7 +169,7 @@ def blocks_by_backend(
     return blocks
 
 
-def _numbers(trials: Sequence[Trial], samples: Mapping[str, Samples]) -> dict[BackendName, list[int]]:
+def block_numbers(trials: Sequence[Trial], samples: Mapping[str, Samples]) -> dict[BackendName, list[int]]:
     """Return the numbers of the blocks of :func:`blocks_by_backend`."""
     return {
         backend: sorted(
@@ -220,15 +229,25 @@ def _open(trials: Sequence[Trial]) -> bool:
     return any(trial.load.kind is LoadKind.OPEN for trial in trials)
 
 
-def _requests(backend: BackendName, trials: Sequence[Trial]) -> int:
-    return sum(
-        trial.requests for trial in trials if trial.backend is backend and trial.valid and not trial.twin
-    )
+def _counted(trials: Sequence[Trial], samples: Mapping[str, Samples]) -> dict[BackendName, list[Samples]]:
+    """Return the samples behind each backend's figures."""
+    found: dict[BackendName, list[Samples]] = {}
+    for trial in trials:
+        if trial.valid and not trial.twin and trial.samples is not None:
+            found.setdefault(trial.backend, []).append(samples[trial.samples])
+    return found
 
 
-def suffers(ratio: Interval, difference_ms: float) -> bool:
-    """Whether a ``/ping`` p99 is markedly above another: surely in proportion, and enough to be felt."""
-    return ratio.low > NEIGHBOUR_RATIO and difference_ms > NEIGHBOUR_MS
+def suffers(ratio: Interval, difference_ms: float, noise: float = 1.0) -> bool:
+    """Whether a ``/ping`` p99 is markedly above another: surely in proportion, enough to be felt, and more than ``noise``.
+
+    ``noise`` is the factor by which the ``/ping`` p99 of equal things may differ.
+    """
+    return ratio.low > NEIGHBOUR_RATIO and ratio.mid > noise and difference_ms > NEIGHBOUR_MS
+
+
+def _ping_noise(noise: NoiseFloor | None) -> float:
+    return spread(noise.probe_p99) if noise and noise.probe_p99 else 1.0
 
 
 def _unsettled(tied: Sequence[BackendName], figures: Mapping[BackendName, Figures]) -> bool:
@@ -238,10 +257,10 @@ def _unsettled(tied: Sequence[BackendName], figures: Mapping[BackendName, Figure
 
 
 def _considerate(
-    contenders: Sequence[BackendName], figures: Mapping[BackendName, Figures]
+    contenders: Sequence[BackendName], figures: Mapping[BackendName, Figures], noise: float
 ) -> list[BackendName]:
     best = kindest(contenders, figures)
-    return [backend for backend in contenders if backend is best or not _worse(backend, best, figures)]
+    return [backend for backend in contenders if backend is best or not _worse(backend, best, figures, noise)]
 
 
 def kindest(backends: Sequence[BackendName], figures: Mapping[BackendName, Figures]) -> BackendName:
@@ -249,9 +268,11 @@ def kindest(backends: Sequence[BackendName], figures: Mapping[BackendName, Figur
     return min(backends, key=lambda backend: _or_infinite(figures[backend].probe_p99_ms.point))
 
 
-def _worse(backend: BackendName, best: BackendName, figures: Mapping[BackendName, Figures]) -> bool:
+def _worse(
+    backend: BackendName, best: BackendName, figures: Mapping[BackendName, Figures], noise: float
+) -> bool:
     mine, theirs = figures[backend].probe_p99_ms, figures[best].probe_p99_ms
-    return suffers(mine.over(theirs), mine.point - theirs.point)
+    return suffers(mine.over(theirs), mine.point - theirs.point, noise)
 
 
 def _or_infinite(value: float) -> float:
@@ -263,12 +284,17 @@ def _caveats(
     figures: Mapping[BackendName, Figures],
     waits: Mapping[BackendName, Wait],
     trials: Sequence[Trial],
+    noise: float,
 ) -> Iterator[str]:
     yield from _spoilt(trials)
     best = kindest(list(figures), figures)
-    if best is not recommended and _worse(recommended, best, figures):
+    if best is not recommended and _worse(recommended, best, figures, noise):
         yield freeze_caveat(recommended, best, figures, material_loop_share(recommended, waits))
-    yield from _unmeasured([trial for trial in trials if trial.backend not in figures])
+    yield from _left_out(trials, figures)
+
+
+def _left_out(trials: Sequence[Trial], figures: Mapping[BackendName, Figures]) -> Iterator[str]:
+    return _unmeasured([trial for trial in trials if trial.backend not in figures])
 
 
 def _spoilt(trials: Sequence[Trial]) -> Iterator[str]:
@@ -300,7 +326,9 @@ def _unmeasured(trials: Sequence[Trial]) -> Iterator[str]:
         yield f"{backend} is left out: {reason}"
 
 
-def _with_figures(verdict: Verdict, figures: Mapping[BackendName, Figures]) -> Verdict:
+def _with_figures(
+    verdict: Verdict, figures: Mapping[BackendName, Figures], counted: Mapping[BackendName, Sequence[Samples]]
+) -> Verdict:
     baseline = BASELINE if BASELINE in figures else next(iter(figures))
     base = figures[baseline]
 
@@ -308,8 +336,13 @@ def _with_figures(verdict: Verdict, figures: Mapping[BackendName, Figures]) -> V
         intervals = {name: of(own) for name, own in figures.items()}
         return {name: interval for name, interval in intervals.items() if not any(map(math.isnan, interval))}
 
+    def rough(count: Callable[[Samples], int]) -> tuple[BackendName, ...]:
+        return tuple(name for name in figures if sum(map(count, counted[name])) < SOUND_P99)
+
     return replace(
         verdict,
+        rough_p99=rough(lambda one: len(one.latencies_ms)),
+        rough_probe_p99=rough(lambda one: len(one.probe.due_s)),
         baseline=baseline,
         throughput_rps=each(lambda own: own.throughput_rps.interval()),
         p99_ms=each(lambda own: own.p99_ms.interval()),

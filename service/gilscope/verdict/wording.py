@@ -81,25 +81,32 @@ def describe_tie(
     measured: int,
     is_open: bool = False,
 ) -> str:
-    """Say among which backends no difference was shown, how close they are, and which is the simplest.
-
-    In an open loop all that keep up have the same throughput: there the p99 tells how close they are.
-    """
-    simplest, *others = tied
+    """Say among which backends no difference was shown, how close they are, and which is the simplest."""
+    simplest = tied[0]
     if measured == 1:
         return f"only {simplest} was measured: {figure(figures[simplest].throughput_rps.point)} requests/s"
-    if is_open:
-        ratios = "; ".join(
-            f"p99 on {name} is {times(figures[name].p99_ms.over(figures[simplest].p99_ms))} that on {simplest}"
-            for name in others
-        )
-    else:
-        ratios = "; ".join(
-            f"{name} has {times(figures[name].throughput_rps.over(figures[simplest].throughput_rps))} "
-            f"the throughput of {simplest}"
-            for name in others
-        )
+    ratios = _ratios(figures, tied, is_open=is_open)
     return f"no difference shown between {', '.join(tied)}: {ratios}. {simplest} is the simplest"
+
+
+def describe_undecided(doubt: str, figures: Mapping[BackendName, Figures], *, is_open: bool) -> str:
+    """Say why nothing can be decided, and what was measured all the same."""
+    return f"{doubt}. Measured so far: {_ratios(figures, list(figures), is_open=is_open)}"
+
+
+def _ratios(figures: Mapping[BackendName, Figures], backends: Sequence[BackendName], *, is_open: bool) -> str:
+    """Say how the others compare with the first: in an open loop by p99, as all that keep up have the same throughput."""
+    first, *others = backends
+    if is_open:
+        return "; ".join(
+            f"p99 on {name} is {times(figures[name].p99_ms.over(figures[first].p99_ms))} that on {first}"
+            for name in others
+        )
+    return "; ".join(
+        f"{name} has {times(figures[name].throughput_rps.over(figures[first].throughput_rps))} "
+        f"the throughput of {first}"
+        for name in others
+    )
 
 
 def freeze_caveat(

@@ -12,11 +12,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import takewhile
 
+import judged_trials
 import pytest
 from factories import LOAD
+from judged_trials import TARGET, WINDOW_S
 
 from gilscope.load.arrivals import poisson
 from gilscope.model import (
@@ -26,18 +27,15 @@ from gilscope.model import (
     LoadKind,
     ProbeSamples,
     Samples,
-    Target,
     Trial,
     Verdict,
     WorkSamples,
 )
+from gilscope.verdict import statistics
 from gilscope.verdict.decision import judge
-from gilscope.verdict.statistics import estimate
 
 ASYNCIO, THREADS, PROCESSES = BackendName.ASYNCIO, BackendName.THREADS, BackendName.PROCESSES
-TARGET = Target("primes", "primes")
 GENERATOR = GeneratorLoad(0.2, 0.01, dispatch_lag_p99_ms=1.2)
-WINDOW_S = 3.0
 CARRIED_FROM_S = -0.5
 LATENCY_MS = 20.0
 USERS = 2
@@ -47,8 +45,6 @@ REQUEST_NOISE = 0.3
 ATTEMPTS = 20
 BLOCKS = (3, 4)
 """By turns."""
-
-FEW_RESAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -124,23 +120,10 @@ def samples_of(setting: Setting, chance: random.Random, slowness: float, due_see
 
 
 def trial_of(setting: Setting, backend: BackendName, block: int, samples: Samples, *, twin: bool) -> Trial:
-    return Trial(
-        workload=TARGET.workload,
-        backend=backend,
-        block=block,
-        python="3.14.0",
+    return replace(
+        judged_trials.trial_of(backend, block, samples),
         load=setting.load,
-        requests=len(samples.work.at_s),
-        errors=0,
         throughput_rps=len(samples.done_s) / WINDOW_S,
-        latency_ms=None,
-        probe_latency_ms=None,
-        anatomy_ms=None,
-        gil_wait_share=None,
-        cpu_cores=None,
-        memory_mb=None,
-        probes_due=0,
-        probes_answered=0,
         generator=GENERATOR,
         samples=f"latency/primes-{backend}-{block}{'-twin' if twin else ''}.csv.gz",
         twin=twin,
@@ -161,8 +144,7 @@ def compare(setting: Setting, seed: int, slowness: Mapping[BackendName, float] |
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("decision", "noise"):
-        monkeypatch.setattr(f"gilscope.verdict.{module}.estimate", partial(estimate, resamples=FEW_RESAMPLES))
+    monkeypatch.setattr(statistics, "RESAMPLES", 100)
 
 
 @pytest.mark.parametrize("kind", list(LoadKind))
