@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import os
 import signal
@@ -8,15 +9,20 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from multiprocessing import active_children
 from pathlib import Path
+from weakref import WeakSet
 
+import psutil
 import pytest
+from polling import eventually
 
 from gilscope.backends import pool
 from gilscope.backends.base import Backend, Outcome
+from gilscope.backends.crew import AHEAD, Crew
 from gilscope.backends.table import BACKENDS
 from gilscope.errors import BackendFailedError
 from gilscope.model import BackendName
@@ -238,7 +244,7 @@ async def test_all_workers_are_up_after_the_start(pool_name: BackendName, functi
         seen: set[tuple[int, int]] = set()
         # Nobody is started anew now, so as many at once as there are workers find them all.
         for _ in range(50):
-            seen.update(await backend._greet_all(backend._executor))
+            seen.update(await backend._greet_all(backend._crew))
             if len(seen) == WORKERS:
                 break
         place = await where(backend, own(functions, "where"))
@@ -252,13 +258,13 @@ async def test_start_waits_for_distinct_workers(functions: Path) -> None:
     greeted: list[tuple[int, int]] = []
 
     class Watched(pool.PoolBackend):
-        async def _greet_all(self, executor: Executor) -> list[tuple[int, int]]:
-            assert executor is self._executor
+        async def _greet_all(self, crew: Crew) -> list[tuple[int, int]]:
+            assert crew is self._crew
             greetings = [(1, 1)] * WORKERS if not greeted else [(1, number) for number in range(WORKERS)]
             greeted.extend(greetings)
             return greetings
 
-    backend = Watched(lambda: ThreadPoolExecutor(1), WORKERS)
+    backend = Watched(lambda: Crew(ThreadPoolExecutor(1), WORKERS), WORKERS)
     await backend.start([])
     await backend.stop(STOP_S)
     assert len(greeted) == 2 * WORKERS
@@ -266,7 +272,7 @@ async def test_start_waits_for_distinct_workers(functions: Path) -> None:
 
 async def test_workers_that_do_not_come_up_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "START_LIMIT_S", 0.2)
-    backend = pool.PoolBackend(lambda: ThreadPoolExecutor(1), 2)
+    backend = pool.PoolBackend(lambda: Crew(ThreadPoolExecutor(1), 2), 2)
     try:
         with pytest.raises(BackendFailedError, match="only 1 of 2 workers came up") as caught:
             await backend.start([])
@@ -364,22 +370,231 @@ async def test_a_worker_that_dies_costs_one_restart_and_the_calls_under_way(func
             connection, _ = await asyncio.get_running_loop().sock_accept(server)
             with pytest.raises(BackendFailedError, match="a worker died") as caught:
                 await call(backend, own(functions, "die"))
-            assert caught.value.remedy == "the pool was replaced"
+            assert caught.value.message == "a worker died: exit code 3"
+            assert caught.value.remedy == "the pool is being replaced"
             with pytest.raises(BackendFailedError, match="a worker died"):
                 await bystander
             connection.close()
+        after = await where(backend, own(functions, "where"))
+        assert after["pid"] != before["pid"]
         assert backend.restarts == 1
         # All workers are up again before there is work: on Python 3.11 a pool that breaks while it starts one
         # forgets that, and waits for it for ever at exit.
         assert isinstance(backend, pool.PoolBackend)
-        assert isinstance(backend._executor, ProcessPoolExecutor)
-        assert len(backend._executor._processes) == 2
-        after = await where(backend, own(functions, "where"))
-        assert after["pid"] != before["pid"]
-        assert backend.restarts == 1
+        assert isinstance(backend._crew.executor, ProcessPoolExecutor)
+        assert len(backend._crew.executor._processes) == 2
         with pytest.raises(BackendFailedError):
             await call(backend, own(functions, "die"))
+        await where(backend, own(functions, "where"))
         assert backend.restarts == 2
+
+
+async def test_a_pool_that_broke_leaves_no_open_file(functions: Path) -> None:
+    """Not until a collector of garbage comes, as what is left of it refers to itself."""
+    async with running(PROCESSES, workers=2) as backend:
+        gc.collect()
+        files = psutil.Process().num_fds()
+        gc.disable()
+        try:
+            for _ in range(4):
+                with pytest.raises(BackendFailedError):
+                    await call(backend, own(functions, "die"))
+                await where(backend, own(functions, "where"))
+            await until(lambda: psutil.Process().num_fds() <= files, f"{files} open files, as before")
+        finally:
+            gc.enable()
+        assert backend.restarts == 4
+
+
+async def until(fact: Callable[[], bool], what: str) -> None:
+    await asyncio.to_thread(eventually, fact, what)
+
+
+@asynccontextmanager
+async def engaged(
+    backend: Backend, functions: Path, calls: int
+) -> AsyncIterator[list[asyncio.Task[Outcome]]]:
+    """Have calls under way for the block, that wait in their workers; those that the block leaves are let go."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)  # noqa: FBT003
+        loop = asyncio.get_running_loop()
+        port = server.getsockname()[1]
+        waits = own(functions, "wait_for", host='"127.0.0.1"', port=str(port))
+        tasks = [asyncio.create_task(call(backend, waits)) for _ in range(calls)]
+        connections = [(await loop.sock_accept(server))[0] for _ in range(calls)]
+        yield tasks
+        for connection in connections:
+            connection.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_calls_that_were_given_up_do_not_keep_a_pool_from_breaking(functions: Path) -> None:
+    """On Python 3.11 a pool whose futures were cancelled breaks halfway: it answers nobody and kills nobody."""
+    echo = own(functions, "echo", value="1")
+    async with running(PROCESSES) as backend:
+        async with engaged(backend, functions, 1) as (call_under_way,):
+            waiting = [asyncio.create_task(call(backend, echo)) for _ in range(20)]
+            await asyncio.sleep(0.1)
+            for task in waiting[::2]:
+                task.cancel()
+            (worker,) = backend.pids
+            os.kill(worker, signal.SIGKILL)
+            with pytest.raises(BackendFailedError, match="a worker died: SIGKILL"):
+                await call_under_way
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(answer, asyncio.CancelledError) for answer in answers[::2])
+        assert all(isinstance(answer, BackendFailedError) for answer in answers[1::2])
+        assert result(await call(backend, echo)) == 1
+        assert backend.restarts == 1
+        assert backend.abandoned == 0
+        assert {child.pid for child in active_children()} == set(backend.pids)
+
+
+@pytest.mark.parametrize("pool_name", [THREADS, PROCESSES])
+async def test_calls_that_were_given_up_take_no_memory(pool_name: BackendName, functions: Path) -> None:
+    """However many come and go while all workers are engaged: an executor keeps what was cancelled until its turn."""
+    kept: WeakSet[frozenset[int]] = WeakSet()
+    echo = own(functions, "echo", value="1")
+
+    async def come_and_go(number: int) -> None:
+        value = frozenset({number})
+        kept.add(value)
+        waiting = asyncio.create_task(backend.run(echo, {"value": value}))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    async with running(pool_name) as backend:
+        async with engaged(backend, functions, 1):
+            for number in range(1_000):
+                await come_and_go(number)
+            gc.collect()
+            assert len(kept) <= AHEAD + 1
+            assert backend.abandoned <= 2, "sent to the worker already"
+        assert result(await call(backend, echo)) == 1
+        assert backend.abandoned == 0
+
+
+async def test_what_was_given_up_is_not_begun(
+    pool_name: BackendName, functions: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "traces.py"
+    path.write_text(
+        "import pathlib\n"
+        "def work(number): pathlib.Path(__file__).with_name(f'begun-{number}').touch(); return number\n"
+    )
+    traces = resolve(f"{path}:work", {"number": "0"})
+    async with running(pool_name, [traces]) as backend:
+        async with engaged(backend, functions, 1):
+            calls = [asyncio.create_task(backend.run(traces, {"number": number})) for number in range(100)]
+            await asyncio.sleep(0.1)
+            for task in calls[10:]:
+                task.cancel()
+            await asyncio.wait(calls[10:])
+        assert [result(outcome) for outcome in await asyncio.gather(*calls[:10])] == list(range(10))
+        assert result(await backend.run(traces, {"number": 100})) == 100
+    assert begun(tmp_path) == {f"begun-{number}" for number in (*range(10), 100)}
+
+
+def begun(folder: Path) -> set[str]:
+    return {file.name for file in folder.glob("begun-*")}
+
+
+async def test_more_calls_than_an_executor_holds_are_answered_in_turn(
+    pool_name: BackendName, functions: Path
+) -> None:
+    count = 3 * AHEAD
+    async with running(pool_name) as backend:
+        add, order = own(functions, "add", a="0"), []
+
+        async def one(number: int) -> None:
+            assert result(await backend.run(add, {"a": number})) == number + 1
+            order.append(number)
+
+        await asyncio.gather(*map(one, range(count)))
+    assert order == list(range(count))
+
+
+async def test_a_result_that_cannot_be_read_costs_one_call(functions: Path) -> None:
+    async with running(PROCESSES, workers=2) as backend:
+        async with engaged(backend, functions, 1) as (neighbour,):
+            before = set(backend.pids)
+            with pytest.raises(BackendFailedError, match=r"could not be handed over: TypeError: .*second"):
+                await call(backend, own(functions, "stubborn_result"))
+        assert result(await neighbour) == ""
+        assert (backend.restarts, set(backend.pids)) == (0, before)
+
+
+async def test_a_worker_that_is_killed_while_it_answers_is_noticed(functions: Path) -> None:
+    """Its pool waits for the rest of the answer, and would do so for ever."""
+    async with running(PROCESSES) as backend:
+        with pytest.raises(BackendFailedError, match="a worker died: SIGKILL"):
+            await call(backend, own(functions, "die_answering"))
+        assert result(await call(backend, own(functions, "add", a="1"))) == 2
+        assert backend.restarts == 1
+
+
+@pytest.fixture
+def reluctant(tmp_path: Path) -> Path:
+    """A file whose import in a worker takes for ever as long as there is another, ``wait``, beside it."""
+    path = tmp_path / "reluctant.py"
+    path.write_text(
+        "import multiprocessing, os, pathlib, time\n"
+        "wait = pathlib.Path(__file__).with_name('wait')\n"
+        "while multiprocessing.parent_process() and wait.exists(): time.sleep(0.01)\n"
+        "def work(): return os.getpid()\n"
+        "def die(): os._exit(3)\n"
+    )
+    return path
+
+
+async def test_calls_under_way_are_answered_before_there_is_another_pool(reluctant: Path) -> None:
+    work, dies = (resolve(f"{reluctant}:{name}", {}) for name in ("work", "die"))
+    async with running(PROCESSES, [work]) as backend:
+        (reluctant.parent / "wait").touch()
+        with pytest.raises(BackendFailedError, match="a worker died: exit code 3"):
+            await call(backend, dies)
+        assert backend.restarts == 0
+        waiting = asyncio.create_task(call(backend, work))
+        await asyncio.sleep(0.1)
+        (reluctant.parent / "wait").unlink()
+        assert result(await waiting) in backend.pids
+        assert backend.restarts == 1
+
+
+async def test_a_pool_that_does_not_come_up_leaves_no_process(
+    reluctant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, dies = (resolve(f"{reluctant}:{name}", {}) for name in ("work", "die"))
+    async with running(PROCESSES, [work], workers=2) as backend:
+        monkeypatch.setattr(pool, "START_LIMIT_S", 0.5)
+        monkeypatch.setattr(pool, "PAUSE_S", 3_600.0)
+        (reluctant.parent / "wait").touch()
+        with pytest.raises(BackendFailedError):
+            await call(backend, dies)
+        with pytest.raises(BackendFailedError, match="another did not come up: only 0 of 2 workers"):
+            await call(backend, work)
+        await until(lambda: not active_children(), "the end of all workers")
+        # Until a while later nobody tries again, and who comes is told at once.
+        with pytest.raises(BackendFailedError, match="another did not come up"):
+            await call(backend, work)
+        assert not active_children()
+        assert isinstance(backend, pool.PoolBackend)
+        backend._may_try_at_s = 0.0
+        monkeypatch.setattr(pool, "START_LIMIT_S", 200.0)
+        (reluctant.parent / "wait").unlink()
+        assert result(await call(backend, work)) in backend.pids
+        assert backend.restarts == 1
+
+
+async def test_a_start_that_fails_leaves_no_process(reluctant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "START_LIMIT_S", 0.5)
+    (reluctant.parent / "wait").touch()
+    backend = BACKENDS[PROCESSES].create(2, None)
+    with pytest.raises(BackendFailedError, match="only 0 of 2 workers came up"):
+        await backend.start([Workload("reluctant", "", parse_reference(f"{reluctant}:work"))])
+    assert await backend.stop(STOP_S)
+    assert not active_children()
 
 
 async def test_a_worker_killed_while_idle_is_replaced(functions: Path) -> None:
@@ -431,7 +646,7 @@ async def test_coroutines_overlap_on_the_event_loop(functions: Path, tmp_path: P
         "import asyncio\nbarrier = asyncio.Barrier(3)\nasync def work():\n    async with barrier: return 'met'\n"
     )
     workload = resolve(f"{path}:work", {})
-    async with running(ASYNCIO, [workload]) as backend, asyncio.timeout(20):
+    async with running(ASYNCIO, [workload]) as backend, asyncio.timeout(60):
         outcomes = await asyncio.gather(*(call(backend, workload) for _ in range(3)))
     assert [result(outcome) for outcome in outcomes] == ["met"] * 3
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import NoReturn
 
 LOADED_AS = __name__
@@ -72,6 +74,28 @@ def fail_stubbornly() -> NoReturn:
     raise StubbornError("stub", "born")
 
 
+class PanicError(BaseException):
+    """No Exception, as PyO3 raises where Rust panics."""
+
+
+def panic() -> NoReturn:
+    raise PanicError("at the disco")
+
+
+async def panic_async() -> NoReturn:
+    await asyncio.sleep(0)
+    raise PanicError("at the disco")
+
+
+def interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+async def interrupt_async() -> NoReturn:
+    await asyncio.sleep(0)
+    raise KeyboardInterrupt
+
+
 def leave() -> NoReturn:
     sys.exit("leaving")
 
@@ -103,6 +127,29 @@ def fail_mutely() -> NoReturn:
 
 def die() -> NoReturn:
     os._exit(3)
+
+
+def stubborn_result() -> StubbornError:
+    return StubbornError("stub", "born")
+
+
+def die_answering() -> bytes:
+    """Return what takes a while to be sent, and be killed in the middle of that."""
+
+    def kill() -> None:
+        main = threading.main_thread().ident
+        while "_send" not in {frame.f_code.co_name for frame in _stack(sys._current_frames()[main or 0])}:
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    return bytes(300_000_000)
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def unpicklable() -> Callable[[], None]:

@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -155,16 +154,6 @@ def test_time_stolen_is_counted_for_the_cores_in_question(monkeypatch: pytest.Mo
     monkeypatch.setattr(Path, "read_text", lambda _self, **_options: stat)
     assert watching._stolen_ms({0, 1}) == 90.0
     assert watching._stolen_ms({1}) == 40.0
-
-
-@pytest.mark.parametrize(("ask", "expected"), [(None, True), (lambda: True, True), (lambda: False, False)])
-def test_a_python_is_asked_for_its_gil(
-    ask: Callable[[], bool] | None,
-    expected: bool,  # noqa: FBT001
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sys, "_is_gil_enabled", ask, raising=False)
-    assert measuring.gil_is_enabled() is expected
 
 
 def question(target: str, tmp_path: Path, **given: str) -> Question:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import coroutine
@@ -12,7 +13,7 @@ import pytest
 
 from gilscope.backends import execution
 from gilscope.backends.base import Outcome
-from gilscope.backends.execution import TimedSteps, execute, execute_on_loop
+from gilscope.backends.execution import TimedSteps, execute, execute_on_loop, gil_enabled
 from gilscope.workloads.base import FunctionRef
 from gilscope.workloads.loader import parse_reference
 
@@ -270,13 +271,39 @@ async def test_a_call_that_does_not_fit_is_a_failure_without_our_frames() -> Non
         ("cancel", "CancelledError", "by myself"),
         ("leave_async", "SystemExit", "leaving"),
         ("cancel_async", "CancelledError", "by myself"),
+        ("panic", "PanicError", "at the disco"),
+        ("panic_async", "PanicError", "at the disco"),
     ],
 )
-async def test_leaving_and_cancelling_are_outcomes(name: str, kind: str, message: str, where: str) -> None:
+async def test_leaving_and_cancelling_and_panics_are_outcomes(
+    name: str, kind: str, message: str, where: str
+) -> None:
     outcome = await call(name, {}, where)
     assert outcome.failure is not None
     assert (outcome.failure.kind, outcome.failure.message) == (kind, message)
     assert OURS not in outcome.failure.traceback
+
+
+@pytest.mark.parametrize("name", ["interrupt", "interrupt_async"])
+async def test_an_interrupt_of_the_functions_own_is_an_outcome_in_a_worker(name: str) -> None:
+    outcome = await call(name, {}, "thread")
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "KeyboardInterrupt"
+
+
+async def test_on_the_loop_an_interrupt_is_a_signal() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        await execute_on_loop(ref("interrupt"), {})
+    awaiting = execute_on_loop(ref("interrupt_async"), {}, is_async=True)
+    awaiting.send(None)
+    with pytest.raises(KeyboardInterrupt):
+        awaiting.send(None)
+
+
+def test_a_coroutine_that_is_closed_has_no_outcome() -> None:
+    closed = execute_on_loop(ref("add_async"), {"a": 1}, is_async=True)
+    closed.send(None)
+    closed.close()
 
 
 async def test_an_exception_that_cannot_say_what_it_is_is_still_a_failure() -> None:
@@ -304,3 +331,16 @@ def test_a_thread_goes_on_after_a_coroutine_has_left() -> None:
         after = pool.submit(execute, ref("add_async"), {"a": 1}, True).result()  # noqa: FBT003
     assert left.failure is not None
     assert after.result == 2
+
+
+@pytest.mark.parametrize(("ask", "expected"), [(None, True), (lambda: True, True), (lambda: False, False)])
+def test_a_python_is_asked_for_its_gil(
+    ask: Callable[[], bool] | None,
+    expected: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if ask is None:
+        monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)  # before Python 3.13
+    else:
+        monkeypatch.setattr(sys, "_is_gil_enabled", ask, raising=False)
+    assert gil_enabled() is expected

@@ -37,6 +37,12 @@ class Outcome(NamedTuple):
 class Backend(Protocol):
     """A way to run a workload. Used from one event loop; ``start`` before and ``stop`` after everything else."""
 
+    abandoned: int
+    """How many calls run that nobody waits for any more: they cannot be stopped."""
+
+    abandoned_ever: int
+    """How many calls have been abandoned since the start."""
+
     @property
     def workers(self) -> int:
         """How many calls run at once (1 on the event loop)."""
@@ -50,16 +56,6 @@ class Backend(Protocol):
     @property
     def pids(self) -> Collection[int]:
         """The workers' processes; empty where they live in the service's own."""
-        ...
-
-    @property
-    def abandoned(self) -> int:
-        """How many calls run that nobody waits for any more: they cannot be stopped."""
-        ...
-
-    @property
-    def abandoned_ever(self) -> int:
-        """How many calls have been abandoned since the start."""
         ...
 
     async def start(self, workloads: Sequence[Workload]) -> None:

@@ -17,7 +17,9 @@ class EventLoopBackend:
     workers = 1
     restarts = 0
     pids: Collection[int] = ()
-    abandoned = abandoned_ever = 0
+
+    def __init__(self) -> None:
+        self.abandoned = self.abandoned_ever = 0
 
     async def start(self, workloads: Sequence[Workload]) -> None:
         """Import the workloads; there is nothing else to start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import traceback
 from collections.abc import Coroutine, Generator, Mapping
 from time import monotonic_ns, thread_time_ns
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from gilscope.workloads.base import FunctionRef
 
 _local = worker_local()
+
+
+def gil_enabled() -> bool:
+    """Tell whether this process has a GIL: always but in free-threaded builds, where an extension may switch it on."""
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def prepare_thread(role: ThreadRole, observer: int | None = None) -> None:
@@ -40,8 +46,12 @@ def execute(
     function: FunctionRef,
     arguments: Mapping[str, object],
     is_async: bool = False,  # noqa: FBT001, FBT002  executors pass by position
+    let_through: tuple[type[BaseException], ...] = (),
 ) -> Outcome:
-    """Call ``function`` in this thread; a coroutine function gets an event loop that this thread keeps."""
+    """Call ``function`` in this thread; a coroutine function gets an event loop that this thread keeps.
+
+    Whatever it raises is its outcome, but for what is to be ``let_through``: in a worker, nothing is meant for us.
+    """
     call, mark = load(function), _own_mark()
     result, failure = None, None
     mark[0] = INSIDE
@@ -52,7 +62,9 @@ def execute(
         if is_async:
             returned = _own_loop().run_until_complete(cast("Coroutine[Any, Any, object]", returned))
         result = returned
-    except (Exception, SystemExit, asyncio.CancelledError) as problem:  # noqa: BLE001  the user's outcome
+    except let_through:
+        raise
+    except BaseException as problem:  # noqa: BLE001  the user's outcome
         failure = describe(problem)
     finished_ns = monotonic_ns()
     cpu_ns = thread_time_ns() - cpu_ns
@@ -63,9 +75,12 @@ def execute(
 async def execute_on_loop(
     function: FunctionRef, arguments: Mapping[str, object], *, is_async: bool = False
 ) -> Outcome:
-    """Call ``function`` on the running loop; a coroutine is awaited, and only its own steps count as CPU."""
+    """Call ``function`` on the running loop; a coroutine is awaited, and only its own steps count as CPU.
+
+    KeyboardInterrupt is how a signal gets out of a function that keeps the loop.
+    """
     if not is_async:
-        return execute(function, arguments)
+        return execute(function, arguments, let_through=(KeyboardInterrupt,))
     started_ns = monotonic_ns()
     result, failure = None, None
     steps = TimedSteps(load(function)(**arguments))  # type: ignore[arg-type]
@@ -75,7 +90,9 @@ async def execute_on_loop(
         if _is_being_cancelled():
             raise
         failure = describe(problem)
-    except (Exception, SystemExit) as problem:  # noqa: BLE001  the user's outcome
+    except (KeyboardInterrupt, GeneratorExit):  # a signal; the coroutine is being closed
+        raise
+    except BaseException as problem:  # noqa: BLE001  the user's outcome
         failure = describe(problem)
     finished_ns = monotonic_ns()
     suspended_ns = finished_ns - started_ns - steps.wall_ns
@@ -130,7 +147,7 @@ def describe(problem: BaseException) -> Failure:
     text = "".join(traceback.format_exception(type(problem), problem, inner))
     try:
         message = str(problem)
-    except Exception:  # noqa: BLE001  the user's class
+    except BaseException:  # noqa: BLE001  the user's class
         message = "(its message cannot be shown)"
     return Failure(type(problem).__name__, message, text)
 

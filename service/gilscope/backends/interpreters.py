@@ -8,6 +8,7 @@ import platform
 import sys
 
 from gilscope.backends.base import BackendSpec
+from gilscope.backends.crew import Crew
 from gilscope.backends.execution import prepare_thread
 from gilscope.backends.pool import PoolBackend
 from gilscope.errors import BackendUnavailableError
@@ -38,10 +39,13 @@ def create(workers: int, _observer: int | None) -> PoolBackend:
     reason = unavailable()
     if reason is not None:
         raise BackendUnavailableError(f"the interpreters backend {reason}")
-    executor = importlib.import_module(_MODULE).InterpreterPoolExecutor
-    return PoolBackend(
-        lambda: executor(workers, THREAD_NAME_PREFIX, prepare_thread, (ThreadRole.WORKER,)), workers
-    )
+    create_executor = importlib.import_module(_MODULE).InterpreterPoolExecutor
+
+    def crew() -> Crew:
+        executor = create_executor(workers, THREAD_NAME_PREFIX, prepare_thread, (ThreadRole.WORKER,))
+        return Crew(executor, workers)
+
+    return PoolBackend(crew, workers)
 
 
 SPEC = BackendSpec(

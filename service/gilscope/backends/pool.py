@@ -1,25 +1,25 @@
-"""What the three pools share: an executor of the standard library behind the backend's signature."""
+"""What the three pools share: a crew of workers behind the backend's signature, and another where it breaks."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError
 
 from gilscope.backends.base import Outcome
-from gilscope.backends.execution import execute
+from gilscope.backends.crew import Call, Crew, not_handed_over
 from gilscope.errors import BackendFailedError
 from gilscope.workloads.base import FunctionRef, Workload
 from gilscope.workloads.importing import load
 
 START_LIMIT_S = 30.0
-_PAUSE_S = 0.02
-_POOLS_TRIED = 3
+PAUSE_S = 1.0
+"""How long after a pool did not come up nobody tries again."""
+
+_GREETING_S = 0.02
 _KILLED_S = 2.0
 
 
@@ -35,159 +35,225 @@ def greet(functions: Sequence[FunctionRef], pause_s: float) -> tuple[int, int]:
 
 
 class PoolBackend:
-    """Runs every call in an executor's workers; a broken executor is replaced by a new one."""
+    """Runs every call in a crew's workers; a crew that breaks is replaced by a new one.
 
-    def __init__(self, create_executor: Callable[[], Executor], workers: int) -> None:
-        self._create = create_executor
-        self._executor = create_executor()
+    What waits for a worker waits here, in the order in which it came, and the executor has a few calls at a time.
+    """
+
+    def __init__(self, create_crew: Callable[[], Crew], workers: int) -> None:
+        self._create = create_crew
+        self._crew = create_crew()
+        self._former: list[Crew] = []
         self._functions: Sequence[FunctionRef] = ()
+        self._waiting: dict[Call, None] = {}
         self._replacement: asyncio.Task[None] | None = None
+        self._failure = ""
+        self._may_try_at_s = 0.0
+        self._is_stopping = False
         self.workers = workers
         self.restarts = 0
         self.abandoned = self.abandoned_ever = 0
-        self.pids: Collection[int] = ()
+
+    @property
+    def pids(self) -> Collection[int]:
+        """The workers' processes."""
+        return self._crew.pids
 
     async def start(self, workloads: Sequence[Workload]) -> None:
         """Greet until every worker has answered: executors start their workers on demand."""
         self._functions = [workload.function for workload in workloads]
-        await self._bring_up(self._executor)
+        await self._bring_up(self._crew)
 
-    async def _bring_up(self, executor: Executor) -> None:
+    async def _bring_up(self, crew: Crew) -> None:
+        """Have all workers started; where that fails, those that were are killed."""
         seen: set[tuple[int, int]] = set()
         try:
             async with asyncio.timeout(START_LIMIT_S):
                 while len(seen) < self.workers:
-                    seen.update(await self._greet_all(executor))
-        except TimeoutError:
+                    seen.update(await self._greet_all(crew))
+        except BaseException as problem:
+            self._end(crew)
+            if not isinstance(problem, TimeoutError):
+                raise
             raise BackendFailedError(
                 f"only {len(seen)} of {self.workers} workers came up within {START_LIMIT_S:.0f} s",
                 remedy="a smaller --pool-size, or see what importing the function waits for",
             ) from None
-        self.pids = {pid for pid, _ in seen} - {os.getpid()}
+        crew.watch(lambda: self._breaks(crew))
 
-    async def _greet_all(self, executor: Executor) -> list[tuple[int, int]]:
+    async def _greet_all(self, crew: Crew) -> list[tuple[int, int]]:
         loop = asyncio.get_running_loop()
+        greetings = []
         try:
-            return await asyncio.gather(
-                *(
-                    loop.run_in_executor(executor, greet, self._functions, _PAUSE_S)
-                    for _ in range(self.workers)
-                )
-            )
+            for _ in range(self.workers):
+                greeting = loop.run_in_executor(crew.executor, greet, self._functions, _GREETING_S)
+                greeting.add_done_callback(_note)
+                greetings.append(greeting)
+            # Not gather(): who gives up waiting must not cancel what a worker may be about to begin.
+            await asyncio.wait(greetings)
+            return [greeting.result() for greeting in greetings]
         except BrokenExecutor as problem:
-            raise BackendFailedError(f"a worker died while it started: {problem}") from problem
+            told = crew.how_it_broke(problem)
+            raise BackendFailedError(f"a worker died while it started: {told}") from problem
+        except (OSError, EOFError, RuntimeError) as problem:
+            raise BackendFailedError(
+                f"workers could not be started: {type(problem).__name__}: {problem}",
+                remedy="a smaller --pool-size, or see which limit was reached",
+            ) from problem
 
     async def run(self, workload: Workload, arguments: Mapping[str, object]) -> Outcome:
         """Call the function in whichever worker is free next."""
-        executor, future = await self._submit(workload, arguments)
+        if self._is_stopping:
+            raise BackendFailedError("the pool is being stopped")
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        call = Call(workload.function, arguments, workload.is_async, answer)
+        if self._waiting or not self._take(call):
+            self._waiting[call] = None
+            if self._crew.is_broken:
+                self._replace()
         try:
-            return await asyncio.wrap_future(future)
+            return await answer
         except asyncio.CancelledError:
-            if not future.cancel():
-                self._abandon(future)
+            self._give_up(call)
             raise
+
+    def _take(self, call: Call) -> bool:
+        """Hand a call over, if there is room for it; otherwise it has to wait."""
+        crew = self._crew
+        if crew.is_broken or not crew.has_room():
+            return False
+        try:
+            crew.take(call, self._ended)
         except BrokenExecutor as problem:
-            await self._replaced(executor)
-            raise BackendFailedError(f"a worker died: {problem}", remedy="the pool was replaced") from problem
-        except Exception as problem:
-            # The function's own exceptions come back as an Outcome: this is the hand-over.
-            raise BackendFailedError(
-                f"arguments or result could not be handed over: {type(problem).__name__}: {problem}"
-            ) from problem
+            # Nobody knew yet. The call has not begun anywhere: it is handed to the next crew.
+            self._breaks(crew, problem)
+            return False
+        except Exception as problem:  # noqa: BLE001  whatever there is no more of: threads, files
+            _fail(call, not_handed_over(problem))
+        return True
 
-    async def _submit(
-        self, workload: Workload, arguments: Mapping[str, object]
-    ) -> tuple[Executor, Future[Outcome]]:
-        """Hand a call over; one that a broken pool refuses has not begun anywhere, and is handed to the next pool."""
-        for _ in range(_POOLS_TRIED):
-            executor = self._executor
-            try:
-                return executor, executor.submit(execute, workload.function, arguments, workload.is_async)
-            except BrokenExecutor:
-                await self._replaced(executor)
-            except RuntimeError as problem:  # it has been shut down
-                raise BackendFailedError("the pool is being stopped") from problem
-        raise BackendFailedError(f"{_POOLS_TRIED} pools in a row broke at once", remedy="see why workers die")
+    def _hand_over(self) -> None:
+        """Hand over what waits, as far as there is room."""
+        while self._waiting:
+            call = next(iter(self._waiting))
+            if not self._take(call):
+                break
+            del self._waiting[call]
 
-    def _abandon(self, future: Future[Outcome]) -> None:
-        """Count a call that nobody waits for until it ends."""
-        loop = asyncio.get_running_loop()
-        self.abandoned += 1
-        self.abandoned_ever += 1
+    def _ended(self, crew: Crew, call: Call, found: Outcome | BaseException) -> None:
+        """Answer a call that has ended, and hand over the next."""
+        if isinstance(found, BrokenExecutor):
+            self._breaks(crew, found)
+        elif call in crew.calls:  # and neither withdrawn nor answered when its crew broke
+            del crew.calls[call]  # and so the executor's future, which has the result, and knows the call
+            self._settle(call, found)
+        if self._waiting:
+            self._hand_over()
 
-        def ended() -> None:
+    def _settle(self, call: Call, found: Outcome | BaseException) -> None:
+        if call.is_abandoned:
             self.abandoned -= 1
+        elif isinstance(found, CancelledError):
+            call.answer.cancel()
+        elif isinstance(found, BaseException):
+            _fail(call, found)
+        elif not call.answer.done():
+            call.answer.set_result(found)
 
-        def tell(_: Future[Outcome]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
-                loop.call_soon_threadsafe(ended)
+    def _give_up(self, call: Call) -> None:
+        """Take back a call that nobody waits for, or count it until it ends."""
+        if call in self._waiting:
+            del self._waiting[call]
+        elif call.crew is not None and call in call.crew.calls and not call.crew.withdraw(call):
+            call.is_abandoned = True
+            self.abandoned += 1
+            self.abandoned_ever += 1
 
-        future.add_done_callback(tell)
-
-    async def _replaced(self, broken: Executor) -> None:
-        """Wait until a new pool has taken the place of a broken one, whoever else gives up waiting for it.
-
-        Raises:
-            BackendFailedError: the new one did not come up either.
-        """
-        if broken is not self._executor:
+    def _breaks(self, crew: Crew, problem: BrokenExecutor | None = None) -> None:
+        """Answer all calls that a broken crew had, and begin to replace it."""
+        if crew.is_broken:
             return
-        if self._replacement is None:
-            self._replacement = asyncio.get_running_loop().create_task(self._replace(broken))
-            self._replacement.add_done_callback(self._forget_replacement)
-        await asyncio.shield(self._replacement)
+        crew.is_broken = True
+        told = f"a worker died: {crew.how_it_broke(problem)}"
+        calls, crew.calls = crew.calls, {}
+        for call in calls:
+            self._settle(call, BackendFailedError(told, remedy="the pool is being replaced"))
+        self._end(crew)
+        self._replace()
 
-    def _forget_replacement(self, task: asyncio.Task[None]) -> None:
-        self._replacement = None
-        if not task.cancelled():
-            task.exception()  # Whoever waited has been told; if nobody did, the next call tries again.
+    def _end(self, crew: Crew) -> None:
+        """Kill what is left of a crew, and remember it until it is gone."""
+        crew.kill()
+        crew.dismiss()
+        self._former = [one for one in self._former if not one.is_gone]
+        self._former.append(crew)
 
-    async def _replace(self, broken: Executor) -> None:
-        """Put a new pool in the place of a broken one; it gets no work before all of its workers are up.
+    def _replace(self) -> None:
+        """Begin to put a new crew in the place of a broken one; where that has just failed, tell those who wait."""
+        loop = asyncio.get_running_loop()
+        if self._is_stopping or self._replacement is not None:
+            return
+        if loop.time() < self._may_try_at_s:
+            self._refuse_all()
+        else:
+            self._replacement = loop.create_task(self._bring_up_another())
+            self._replacement.add_done_callback(self._replaced)
+
+    async def _bring_up_another(self) -> None:
+        """Replace the crew by a new one, which gets no work before all of its workers are up.
 
         Otherwise it would start workers while it may be breaking again, and Python 3.11 does not survive that:
         a worker is forgotten and waited for at exit, or the fork server falls. (Its ``terminate_broken`` does
         not hold the ``shutdown_lock`` that ``submit`` holds; 3.12's does.)
         """
-        broken.shutdown(wait=False, cancel_futures=True)
-        fresh = self._create()
-        try:
-            await self._bring_up(fresh)
-        except BaseException:
-            fresh.shutdown(wait=False, cancel_futures=True)
-            raise
-        self._executor = fresh
+        crew = self._create()
+        await self._bring_up(crew)
+        self._crew = crew
         self.restarts += 1
+
+    def _replaced(self, task: asyncio.Task[None]) -> None:
+        self._replacement = None
+        if task.cancelled():
+            return
+        problem = task.exception()
+        if problem is None:
+            self._hand_over()
+            return
+        self._failure = f"the pool broke, and another did not come up: {problem}"
+        self._may_try_at_s = task.get_loop().time() + PAUSE_S
+        self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        """Tell those who wait that there are no workers."""
+        for call in self._waiting:
+            _fail(call, BackendFailedError(self._failure))
+        self._waiting.clear()
 
     async def stop(self, grace_s: float) -> bool:
         """Drop what has not begun and wait for the workers to end."""
+        self._is_stopping = True
         if self._replacement is not None:
             self._replacement.cancel()
-            await asyncio.gather(self._replacement, return_exceptions=True)
-        ended = _in_a_daemon(lambda: self._executor.shutdown(cancel_futures=True))
-        if not await _within(grace_s, ended) and self.pids:
-            for pid in self.pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            await _within(_KILLED_S, ended)
-        return ended.is_set()
+            await asyncio.wait([self._replacement])
+        for call in self._waiting:
+            call.answer.cancel()
+        self._waiting.clear()
+        crews = [self._crew, *self._former]
+        gone = [asyncio.ensure_future(crew.dismiss().wait()) for crew in crews]
+        _, left = await asyncio.wait(gone, timeout=grace_s)
+        if left and any([crew.kill() for crew in crews]):  # noqa: C419  all of them
+            _, left = await asyncio.wait(left, timeout=_KILLED_S)
+        for waiting in left:
+            waiting.cancel()
+        return not left
 
 
-def _in_a_daemon(call: Callable[[], None]) -> asyncio.Event:
-    """Call something that blocks in a thread that keeps nobody from ending; return what is set when it comes back."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-    def run() -> None:
-        call()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=run, daemon=True).start()
-    return ended
+def _fail(call: Call, problem: BaseException) -> None:
+    if not call.answer.done():
+        call.answer.set_exception(problem)
 
 
-async def _within(limit_s: float, event: asyncio.Event) -> bool:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limit_s):
-            await event.wait()
-    return event.is_set()
+def _note(greeting: asyncio.Future[tuple[int, int]]) -> None:
+    """Have seen a greeting's exception, whether somebody still waits for it or not."""
+    if not greeting.cancelled():
+        greeting.exception()

@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from gilscope.backends.base import BackendSpec
+from gilscope.backends.crew import Crew
 from gilscope.backends.execution import prepare_thread
 from gilscope.backends.pool import PoolBackend
 from gilscope.model import BackendName, ThreadRole
@@ -20,9 +21,12 @@ def default_workers() -> int:
 
 def create(workers: int, _observer: int | None) -> PoolBackend:
     """Return a backend of ``workers`` threads, not yet started."""
-    return PoolBackend(
-        lambda: ThreadPoolExecutor(workers, THREAD_NAME_PREFIX, prepare_thread, (ThreadRole.WORKER,)), workers
-    )
+
+    def crew() -> Crew:
+        executor = ThreadPoolExecutor(workers, THREAD_NAME_PREFIX, prepare_thread, (ThreadRole.WORKER,))
+        return Crew(executor, workers)
+
+    return PoolBackend(crew, workers)
 
 
 SPEC = BackendSpec(

@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gilscope.backends import interpreters
+from gilscope.backends.execution import gil_enabled
 from gilscope.classify.calling import Caller, CallFailedError
 from gilscope.classify.extensions import extensions_behind
 from gilscope.classify.handing_over import pickling_problem, subinterpreter_problem
@@ -24,12 +25,6 @@ from gilscope.errors import GilscopeError, TargetError, UsageError
 from gilscope.workloads.base import Surroundings, Workload
 from gilscope.workloads.importing import load
 from gilscope.workloads.loader import resolve
-
-
-def gil_is_enabled() -> bool:
-    """Whether this process has a GIL now; before Python 3.13 there is nothing to ask, and always one."""
-    ask = getattr(sys, "_is_gil_enabled", None)
-    return True if ask is None else bool(ask())
 
 
 def is_free_threaded() -> bool:
@@ -44,7 +39,7 @@ def observe(question: Question) -> tuple[Workload, Observation]:
         UsageError: it cannot be imported or called with these arguments, or raised at the first call.
         GilscopeError: the ticker does not work here.
     """
-    gil_before = gil_is_enabled()
+    gil_before = gil_enabled()
     workload = resolve(question.target, question.given, app_dir=question.app_dir)
     surroundings = Surroundings(question.upstream_url, Path(question.scratch))
     arguments = workload.prepare(workload.arguments, surroundings)
@@ -58,7 +53,7 @@ def observe(question: Question) -> tuple[Workload, Observation]:
         watch=finding.watch,
         extensions=extensions_behind(load(workload.function)),
         pickling_problem=unpicklable,
-        gil_enabled=(gil_before, gil_is_enabled()),
+        gil_enabled=(gil_before, gil_enabled()),
         free_threaded=is_free_threaded(),
         forked=call.came_back_twice,
         stumble=finding.stumble,

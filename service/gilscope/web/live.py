@@ -11,12 +11,12 @@ from collections.abc import Mapping
 import aiohttp
 from aiohttp import web
 
+from gilscope.backends.execution import gil_enabled
 from gilscope.errors import LensError
 from gilscope.lens.companion import Companion
 from gilscope.live.feed import Feed
 from gilscope.live.page import page, policy
 from gilscope.live.reading import Reading, States, thread_states
-from gilscope.web.metrics import gil_enabled
 from gilscope.web.profile_pages import headers
 from gilscope.web.service import SERVICE, Service
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from gilscope import __version__
 from gilscope.backends.base import Backend
+from gilscope.backends.execution import gil_enabled
 from gilscope.exposition import SIZE, PlainHistogram
 from gilscope.model import BackendName
 from gilscope.web.gate import Gate
@@ -22,11 +22,6 @@ from gilscope.web.gate import Gate
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 STAGES = ("queue", "run", "cpu", "return")
-
-
-def gil_enabled() -> bool:
-    """Tell whether this process has a GIL: always but in free-threaded builds, where an extension may switch it on."""
-    return getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from typing import cast
 
 from aiohttp import web
 
-from gilscope.backends.execution import prepare_thread
+from gilscope.backends.execution import gil_enabled, prepare_thread
 from gilscope.errors import ServiceError, UsageError
 from gilscope.model import ThreadRole
 from gilscope.web.app import create_app
 from gilscope.web.config import ServiceConfig
-from gilscope.web.metrics import ServiceMetrics, gil_enabled
+from gilscope.web.metrics import ServiceMetrics
 from gilscope.web.service import SERVICE, Service
 
 SHUTDOWN_S = 0.5
