@@ -37,7 +37,7 @@ def values(metrics: ClientMetrics) -> dict[tuple[str, ...], float]:
 
 def booked(metrics: ClientMetrics, workload: str = "primes", backend: str = "threads") -> Books:
     books = Books()
-    books.observer = metrics.choose(workload, backend)
+    books.observer = metrics.choose(workload, backend).work
     return books
 
 
@@ -79,14 +79,15 @@ def test_a_closed_loop_has_no_response_time_and_no_lag() -> None:
 
 def test_pings_and_work_share_the_lag_and_nothing_else() -> None:
     metrics = ClientMetrics(lambda: NOW)
-    pings = Books()
-    pings.observer = metrics.ping
-    booked(metrics).sent(1.0, 1.002)
+    work, pings = Books(), Books()
+    chosen = metrics.choose("primes", "threads")
+    work.observer, pings.observer = chosen.work, chosen.ping
+    work.sent(1.0, 1.002)
     pings.sent(1.0, 1.001)
     pings.ended(1.0, 1.5, failed=False)
     found = values(metrics)
     assert found["gilscope_client_dispatch_lag_seconds_sum",] == pytest.approx(0.003)
-    assert found["gilscope_client_probe_seconds_sum",] == pytest.approx(0.5)
+    assert found["gilscope_client_probe_seconds_sum", "threads", "primes"] == pytest.approx(0.5)
     assert found["gilscope_client_duration_seconds_count", "threads", "service", "primes"] == 0
 
 
@@ -100,6 +101,33 @@ def test_counters_of_one_backend_stay_when_another_is_chosen_and_gauges_go() -> 
     assert found["gilscope_client_in_flight", "processes", "primes"] == 8
     assert ("gilscope_client_in_flight", "threads", "primes") not in found
     assert found["gilscope_client_users",] == 9
+
+
+def test_pings_count_for_what_runs_meanwhile() -> None:
+    metrics, pings = ClientMetrics(lambda: NOW), Books()
+    for backend, seconds in (("asyncio", 0.25), ("processes", 0.125)):
+        pings.observer = metrics.choose("primes", backend).ping
+        pings.sent(1.0, 1.0)
+        pings.ended(1.0, 1.0 + seconds, failed=False)
+    pings.sent(2.0, 2.0)
+    pings.ended(2.0, 2.1, failed=True)
+    found = values(metrics)
+    assert found["gilscope_client_probe_seconds_sum", "asyncio", "primes"] == 0.25
+    assert found["gilscope_client_probe_seconds_sum", "processes", "primes"] == 0.125
+    assert found["gilscope_client_probe_failures_total", "asyncio", "primes"] == 0
+    assert found["gilscope_client_probe_failures_total", "processes", "primes"] == 1
+    assert found["gilscope_client_dispatch_lag_seconds_count",] == 3, "the lag is one for all"
+
+
+def test_when_the_test_began() -> None:
+    moments_s, name = iter((100.0, 200.0, 300.0)), "gilscope_client_started_timestamp_seconds"
+    metrics = ClientMetrics(lambda: NOW, lambda: next(moments_s))
+    assert not [key for key in values(metrics) if key[0] == name]
+    for backend, began_s in (("threads", 100.0), ("processes", 200.0), ("processes", 300.0)):
+        metrics.choose("primes", backend)
+        assert {key: value for key, value in values(metrics).items() if key[0] == name} == {
+            (name, backend, "primes"): began_s
+        }
 
 
 def test_what_locust_resets_still_counts() -> None:
@@ -121,7 +149,8 @@ def test_promtool_has_nothing_against_it() -> None:
 def test_nothing_was_sent_yet() -> None:
     found = values(ClientMetrics(lambda: NOW))
     assert found["gilscope_client_users",] == 9
-    assert found["gilscope_client_probe_seconds_count",] == 0
+    assert found["gilscope_client_dispatch_lag_seconds_count",] == 0
+    assert {key[0] for key in found if len(key) > 1} == {"gilscope_client_dispatch_lag_seconds_bucket"}
 
 
 @pytest.fixture

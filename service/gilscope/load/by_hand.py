@@ -86,7 +86,6 @@ class Load:
         self._streams = Group()
         self.work, self.ping = Books(), Books()
         self.metrics = ClientMetrics(self._now)
-        self.ping.observer = self.metrics.ping
         self._epoch = 0
         self._covered_s = 0.0
         self._since: float | None = None
@@ -101,7 +100,8 @@ class Load:
         self.end()
         self.reset(epoch)
         options = _options(self._environment)
-        self.work.observer = self.metrics.choose(options.own_workload or options.workload, options.backend)
+        chosen = self.metrics.choose(options.own_workload or options.workload, options.backend)
+        self.work.observer, self.ping.observer = chosen.work, chosen.ping
         # Without a host, Locust's own users end the test and say so.
         if part is None or not is_open(self._environment) or not self._environment.host:
             return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -57,6 +58,14 @@ class Line(Observer):
 
 
 @dataclass(frozen=True, slots=True)
+class Lines:
+    """What is sent while one workload runs on one backend: its own requests, and pings."""
+
+    work: Line = field(default_factory=Line)
+    ping: Line = field(default_factory=Line)
+
+
+@dataclass(frozen=True, slots=True)
 class Now:
     """The state of this process: users, requests in flight, and the rate asked for (per second; 0: a closed loop)."""
 
@@ -70,18 +79,18 @@ Labels = tuple[str, str]
 
 
 class ClientMetrics(Collector):
-    """The metrics of one Locust process, read when scraped."""
+    """The metrics of one Locust process, read when scraped. ``clock`` tells seconds since 1970."""
 
-    def __init__(self, state: Callable[[], Now]) -> None:
-        self._state = state
-        self._work: dict[Labels, Line] = {}
+    def __init__(self, state: Callable[[], Now], clock: Callable[[], float] = time.time) -> None:
+        self._state, self._clock = state, clock
+        self._lines: dict[Labels, Lines] = {}
         self._chosen: Labels | None = None
-        self.ping = Line()
+        self._began_s = 0.0
 
-    def choose(self, workload: str, backend: str) -> Line:
-        """Return where the work is counted that is sent from now on."""
-        self._chosen = workload, backend
-        return self._work.setdefault(self._chosen, Line())
+    def choose(self, workload: str, backend: str) -> Lines:
+        """Begin a test: return where all is counted that is sent from now on."""
+        self._chosen, self._began_s = (workload, backend), self._clock()
+        return self._lines.setdefault(self._chosen, Lines())
 
     def collect(self) -> Iterator[Metric]:
         """Expose everything; a histogram of responses exists only where the loop was open."""
@@ -97,25 +106,26 @@ class ClientMetrics(Collector):
             "was due (response).",
             labels=["workload", "backend", "clock"],
         )
-        for labels, line in self._work.items():
-            line.service.add_to(family, (*labels, "service"))
-            if line.is_open:
-                line.response.add_to(family, (*labels, "response"))
+        for labels, lines in self._lines.items():
+            lines.work.service.add_to(family, (*labels, "service"))
+            if lines.work.is_open:
+                lines.work.response.add_to(family, (*labels, "response"))
         return family
 
     def _counts(self) -> Iterator[Metric]:
-        told: dict[str, tuple[str, Callable[[Line], int]]] = {
-            "sent": ("Work requests sent.", lambda line: line.sent),
+        told: dict[str, tuple[str, Callable[[Lines], int]]] = {
+            "sent": ("Work requests sent.", lambda lines: lines.work.sent),
             "dropped": (
                 "Work requests due but not sent: too many were in flight.",
-                lambda line: line.dropped,
+                lambda lines: lines.work.dropped,
             ),
-            "failures": ("Work requests that failed.", lambda line: line.failed),
+            "failures": ("Work requests that failed.", lambda lines: lines.work.failed),
+            "probe_failures": ("Pings that failed.", lambda lines: lines.ping.failed),
         }
         for name, (meaning, count) in told.items():
             family = CounterMetricFamily(f"gilscope_client_{name}", meaning, labels=["workload", "backend"])
-            for labels, line in self._work.items():
-                family.add_metric(labels, count(line))
+            for labels, lines in self._lines.items():
+                family.add_metric(labels, count(lines))
             yield family
 
     def _states(self) -> Iterator[Metric]:
@@ -123,6 +133,7 @@ class ClientMetrics(Collector):
         for name, meaning, value in (
             ("rate", "Arrivals per second asked for of this process; 0 in a closed loop.", now.rate),
             ("in_flight", "Work requests on their way.", now.in_flight),
+            ("started_timestamp_seconds", "When the latest test began.", self._began_s),
         ):
             family = GaugeMetricFamily(f"gilscope_client_{name}", meaning, labels=["workload", "backend"])
             if self._chosen is not None:
@@ -138,18 +149,18 @@ class ClientMetrics(Collector):
             "How much later than due requests and pings were sent: finer differences in latency cannot be seen.",
             labels=[],
         )
-        both = PlainHistogram()
-        for line in (self.ping, *self._work.values()):
-            both.merge(line.lag)
-        both.add_to(lag, ())
         probe = HistogramMetricFamily(
             "gilscope_client_probe_seconds",
-            "Time until the answer to a ping, from when it was due.",
-            labels=[],
+            "Time until the answer to a ping, from when it was due, while this workload ran on this backend.",
+            labels=["workload", "backend"],
         )
-        self.ping.response.add_to(probe, ())
+        every = PlainHistogram()
+        for labels, lines in self._lines.items():
+            every.merge(lines.work.lag)
+            every.merge(lines.ping.lag)
+            lines.ping.response.add_to(probe, labels)
+        every.add_to(lag, ())
         yield from (lag, probe)
-        yield CounterMetricFamily("gilscope_client_probe_failures", "Pings that failed.", self.ping.failed)
 
 
 def export(metrics: ClientMetrics, host: str, port: int) -> int:

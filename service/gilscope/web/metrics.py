@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from threading import Lock
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -17,9 +17,8 @@ from gilscope.backends.base import Backend
 from gilscope.backends.execution import gil_enabled
 from gilscope.exposition import SIZE, PlainHistogram
 from gilscope.model import BackendName
+from gilscope.proc import cpu_seconds, memory
 from gilscope.web.gate import Gate
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 STAGES = ("queue", "run", "cpu", "return")
 
@@ -44,6 +43,11 @@ class RouteMetrics:
     def by_stage(self) -> tuple[tuple[str, PlainHistogram], ...]:
         """Return the stage histograms with their label value."""
         return tuple(zip(STAGES, (self.queue, self.run, self.cpu, self.return_), strict=True))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a request has been counted."""
+        return any(any(histogram.counts) for _, histogram in self.by_status())
 
 
 class ServiceMetrics:
@@ -122,7 +126,11 @@ class _Routes(Collector):
         self.children: dict[tuple[str, BackendName], RouteMetrics] = {}
 
     def collect(self) -> Iterator[Metric]:
-        """Expose the same families as ``prometheus_client``'s own histograms would."""
+        """Expose the same families as ``prometheus_client``'s own histograms would, of the routes that have been used.
+
+        Each has 232 lines, all written in Python that keeps the GIL from the measured loop. A route appears as a whole,
+        so that its failures are there at 0 before the first of them.
+        """
         requests = HistogramMetricFamily(
             "gilscope_request_duration_seconds",
             "Time from accepting a work request to its answer.",
@@ -134,6 +142,8 @@ class _Routes(Collector):
             labels=["workload", "backend", "stage"],
         )
         for (workload, backend), route in self.children.items():
+            if not route.is_used:
+                continue
             for status, histogram in route.by_status():
                 histogram.add_to(requests, (workload, backend, status))
             for stage, histogram in route.by_stage():
@@ -164,6 +174,7 @@ class _Pools(Collector):
     def __init__(self, backends: Mapping[BackendName, Backend], gates: Mapping[BackendName, Gate]) -> None:
         self._backends = backends
         self._gates = gates
+        self._spent: dict[BackendName, _Spent] = defaultdict(_Spent)
 
     def collect(self) -> Iterator[Metric]:
         """Derive queued and active calls from those in flight and the number of workers."""
@@ -194,28 +205,54 @@ class _Pools(Collector):
             ever.add_metric([name], backend.abandoned_ever)
             workers.add_metric([name], backend.workers)
             restarts.add_metric([name], backend.restarts)
-        yield from (queued, active, abandoned, ever, workers, restarts, _memory(self._backends))
+        yield from (queued, active, abandoned, ever, workers, restarts, self._cpu(), _memory(self._backends))
+
+    def _cpu(self) -> Metric:
+        family = CounterMetricFamily(
+            "gilscope_worker_cpu_seconds",
+            "CPU time of a pool's worker processes together, those that were replaced included. Workers inside the service's "
+            "own process are in its CPU time.",
+            labels=["backend"],
+        )
+        for name, backend in self._backends.items():
+            if pids := backend.pids:
+                family.add_metric([name], self._spent[name].seconds(pids))
+        return family
+
+
+class _Spent:
+    """The CPU time of processes that come and go; what one used after it was last asked for is lost when it goes."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._gone_s = 0.0
+        self._last_s: dict[int, float] = {}
+
+    def seconds(self, pids: Collection[int]) -> float:
+        """Return what these processes and all that were there before them have used; it never falls."""
+        with self._lock:
+            now_s = {pid: used_s for pid in pids if (used_s := cpu_seconds(pid)) is not None}
+            gone = [
+                pid
+                for pid, last_s in self._last_s.items()
+                # One that has used less than before is another one of the same number.
+                if pid not in pids or now_s.get(pid, last_s) < last_s
+            ]
+            self._gone_s += sum(map(self._last_s.pop, gone))
+            self._last_s |= now_s
+            return self._gone_s + sum(self._last_s.values())
 
 
 def _memory(backends: Mapping[BackendName, Backend]) -> Metric:
     family = GaugeMetricFamily(
         "gilscope_worker_memory_bytes",
-        "Memory of a pool's worker processes together: resident, and how much of that is shared with files or with other "
-        "processes. Workers inside the service's own process have no memory of their own.",
+        "Memory of a pool's worker processes together: resident, and how much of that other processes have, too, be it of "
+        "files or from before they were forked. Workers inside the service's own process have no memory of their own.",
         labels=["backend", "kind"],
     )
     for name, backend in backends.items():
-        if backend.pids:
-            resident, shared = map(sum, zip(*map(_statm, backend.pids), strict=True))
+        if found := [each for each in map(memory, backend.pids) if each is not None]:
+            resident = sum(each.resident for each in found)
             family.add_metric([name, "resident"], resident)
-            family.add_metric([name, "shared"], shared)
+            family.add_metric([name, "shared"], resident - sum(each.private for each in found))
     return family
-
-
-def _statm(pid: int) -> tuple[int, int]:
-    """Return resident and shared bytes (``man 5 proc_pid_statm``); nothing of a process that is not there any more."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
-    except OSError:
-        return 0, 0
-    return int(pages[1]) * _PAGE, int(pages[2]) * _PAGE
