@@ -1,6 +1,9 @@
-"""``HOST:PORT`` as it is typed. Pure."""
+"""``HOST:PORT`` as it is typed, and whether a host is this machine. Pure."""
 
 from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -16,3 +19,21 @@ def split_address(text: str) -> tuple[str, int]:
     if not colon or not sound or not port.isdecimal() or int(port) > 65_535:
         raise ValueError(f"takes HOST:PORT, such as 10.0.0.5:5557, not {text!r}")
     return inside, int(port)
+
+
+@lru_cache(maxsize=128)  # it is asked for each request
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def names_this_machine(host: str) -> bool:
+    """Tell whether a request's ``Host`` is this machine's own name, with a port or without.
+
+    A page of another site that has its name point here (DNS rebinding) still asks under that name.
+    """
+    name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    return is_loopback(name)

@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,14 @@ async def test_the_methods_are_those_of_the_routes(profiling: Profiling) -> None
         for resource in app.router.resources():
             taken |= (await resource.resolve(request))[1]
         assert taken - {"HEAD", "*"} == methods
+
+
+@pytest.mark.parametrize(("host", "turns_away"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_work_is_for_this_machine_alone_where_nobody_else_can_reach_it(
+    host: str, *, turns_away: bool
+) -> None:
+    work = described(replace(config("noop"), host=host))["paths"]["/work/noop/{backend}"]["get"]
+    assert ("403" in work["responses"]) is turns_away
 
 
 def test_without_profiling_there_are_no_paths_of_profiles() -> None:
@@ -194,7 +202,7 @@ def test_only_backends_that_run_are_named() -> None:
 
 def test_an_answer_of_work() -> None:
     answers = described(config())["paths"]["/work/noop/{backend}"]["get"]["responses"]
-    assert set(answers) == {"200", "400", "404", "405", "500", "501", "503", "504"}
+    assert set(answers) == {"200", "400", "403", "404", "405", "500", "501", "503", "504"}
     schema = answers["200"]["content"]["application/json"]["schema"]
     assert tuple(schema["properties"]["timing_ms"]["required"]) == STAGES
     pattern = answers["200"]["headers"]["Server-Timing"]["schema"]["pattern"]
@@ -264,7 +272,7 @@ def test_what_is_guarded_says_so(profiling: Profiling) -> None:
     }
     for path, _, one in operations(config(profiling=profiling)):
         assert "security" not in one
-        assert ("403" in one["responses"]) == path.startswith(("/profiles", "/static"))
+        assert ("403" in one["responses"]) == path.startswith(("/profiles", "/static", "/work/"))
 
 
 async def test_it_is_served(aiohttp_client: Connect) -> None:

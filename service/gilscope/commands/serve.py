@@ -153,6 +153,7 @@ def run(options: argparse.Namespace) -> int:
             backlog=options.backlog,
             time_limit_s=options.time_limit,
             token=options.token,
+            host=options.host,
         )
         company = None if options.lens_port is None else _watched_by(lens)
         serving = serve(

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import base64
 import hmac
-import ipaddress
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
 
 from aiohttp import web  # noqa: TC002  get_type_hints of handlers must work
 
+from gilscope.address import is_loopback, names_this_machine
 from gilscope.errors import UsageError
 from gilscope.web.problems import Handler, problem
 
 Guard = Callable[[Handler], Handler]
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def require_safe(host: str, token: str | None) -> None:
@@ -67,7 +59,7 @@ def guarded_by(token: str | None) -> Guard:
         @wraps(handler)
         async def answer(request: web.Request) -> web.StreamResponse:
             if token is None:
-                return await handler(request) if _is_ours(request) else _turned_away(request)
+                return await handler(request) if names_this_machine(request.host) else _turned_away(request)
             return await handler(request) if _has(request, token) else _asked_for_token()
 
         return answer
@@ -75,14 +67,21 @@ def guarded_by(token: str | None) -> Guard:
     return guard
 
 
-def _is_ours(request: web.Request) -> bool:
-    host = request.host
-    name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
-    return is_loopback(name)
+def guarded_at(host: str) -> Guard:
+    """Return what keeps a handler from pages of other sites, where the service listens on ``host``: nothing, if others may call it."""
+    return guarded_by(None) if is_loopback(host) else lambda handler: handler
+
+
+def showing_paths(host: str, token: str | None) -> Callable[[web.Request], bool]:
+    """Return what tells whether a request may see source paths, of a service that listens on ``host``: as with profiles."""
+    if token is not None:
+        return lambda request: _has(request, token)
+    is_ours = is_loopback(host)
+    return lambda request: is_ours and names_this_machine(request.host)
 
 
 def _turned_away(request: web.Request) -> web.Response:
-    detail = f"profiles are for this machine alone, and {request.host!r} is another name"
+    detail = f"this is for this machine alone, and {request.host!r} is another name"
     return problem(HTTPStatus.FORBIDDEN, detail)
 
 

@@ -17,7 +17,7 @@ from gilscope.live.feed import Feed
 from gilscope.profiling.companion import Profiles
 from gilscope.profiling.shelf import Shelf
 from gilscope.web import handlers, live, openapi, profiles
-from gilscope.web.access import guarded_by
+from gilscope.web.access import guarded_at, guarded_by, showing_paths
 from gilscope.web.config import Profiling, ServiceConfig
 from gilscope.web.gate import Deadlines, Gate
 from gilscope.web.lag import LoopLag
@@ -52,12 +52,13 @@ def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> 
 
 def _routes(config: ServiceConfig) -> Iterator[tuple[str, Handler]]:
     """Yield all GET routes; work has a static path each, which aiohttp finds without a pattern."""
+    guard = guarded_at(config.host)
     for workload in config.workloads:
         if set(workload.name) & set("{}%"):
             continue  # aiohttp would read these as a pattern or as quoted; the pattern below finds the name
         for backend in config.backends:
-            yield f"/work/{workload.name}/{backend}", handlers.work_on(workload.name, backend)
-    yield "/work/{workload:[^/]+}/{backend:[^/]+}", handlers.other_work
+            yield f"/work/{workload.name}/{backend}", guard(handlers.work_on(workload.name, backend))
+    yield "/work/{workload:[^/]+}/{backend:[^/]+}", guard(handlers.other_work)
     yield "/", live.show
     yield "/ping", handlers.ping
     yield "/healthz", handlers.healthz
@@ -86,11 +87,12 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
         deadlines = Deadlines(asyncio.get_running_loop(), service.config.time_limit_s)
         stack.callback(deadlines.stop)
         stack.push_async_callback(close_session)
+        shows_paths = showing_paths(service.config.host, service.config.reader_token)
         for workload in service.config.workloads:
             for name, backend in service.backends.items():
                 children = service.metrics.route(workload.name, name)
                 gate = service.gates[name]
-                route = WorkRoute(workload, backend, children, gate, deadlines, surroundings)
+                route = WorkRoute(workload, backend, children, gate, deadlines, surroundings, shows_paths)
                 # Here and not in a thread: the loop serves nobody yet, and would keep that thread for ever.
                 route.prepare("", {})
                 service.routes[workload.name, name] = route

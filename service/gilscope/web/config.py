@@ -28,8 +28,8 @@ class ServiceConfig:
     names an upstream that runs already; where it is None and a workload needs one, the service starts it.
     ``observer`` is the id of a process that, with its children, may watch the service's processes. Without
     ``profiling`` no profiles can be taken over HTTP. ``backlog`` calls may wait for a worker of each backend, and
-    ``time_limit_s`` seconds is how long a request may take. ``token`` is what readers of the service's description have to
-    give, if any.
+    ``time_limit_s`` seconds is how long a request may take. ``token`` is what readers of the service's description and of tracebacks have to
+    give, if any. ``host`` is where it listens.
     """
 
     workloads: tuple[Workload, ...]
@@ -41,6 +41,7 @@ class ServiceConfig:
     backlog: int = BACKLOG
     time_limit_s: float = TIME_LIMIT_S
     token: str | None = None
+    host: str = "127.0.0.1"
 
     @property
     def workload_names(self) -> tuple[str, ...]:
@@ -49,7 +50,7 @@ class ServiceConfig:
 
     @property
     def reader_token(self) -> str | None:
-        """The token that stands before the description: its own, or that of the profiles."""
+        """The token that stands before the description and tracebacks: its own, or that of the profiles."""
         return self.token or (self.profiling.token if self.profiling else None)
 
     def workers(self) -> Mapping[BackendName, int]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from gilscope import __version__
+from gilscope.address import is_loopback
 from gilscope.flame.capture import MAX_RATE_HZ, MAX_SECONDS, RATE_HZ, SECONDS
 from gilscope.model import BackendName, FlameKind
 from gilscope.profiling.shelf import Profile, State
@@ -97,7 +98,7 @@ def _work(config: ServiceConfig) -> Iterator[tuple[str, Json]]:
         responses = {
             "200": done,
             "500": _problem_with("The function raised.", "Raised"),
-            **_refused(400, 404, 501, 503, 504),
+            **_refused(400, *([403] if is_loopback(config.host) else []), 404, 501, 503, 504),
         }
         name = quote(workload.name, safe="")
         get = _get(
@@ -379,7 +380,8 @@ def _problem() -> Json:
 
 
 def _raised() -> Json:
-    own = _object({"status": {"const": 500}, "traceback": {"type": "string"}}, "traceback")
+    traceback = {"type": "string", "description": "for those alone who may see source paths"}
+    own = _object({"status": {"const": 500}, "traceback": traceback})
     return {"allOf": [_ref("schemas", "Problem"), own]}
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from time import monotonic_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -68,13 +68,16 @@ class WorkRoute:
         gate: Gate,
         deadlines: Deadlines,
         surroundings: Surroundings,
+        shows_paths: Callable[[web.Request], bool],
     ) -> None:
+        """``shows_paths`` tells whether a request may see paths of the source."""
         self._workload = workload
         self._backend = backend
         self._metrics = metrics
         self._gate = gate
         self._deadlines = deadlines
         self._surroundings = surroundings
+        self._shows_paths = shows_paths
         self._arguments: dict[str, dict[str, object]] = {}
         self._opening = f'{{"workload": {_encode(workload.name)}, "backend": {_encode(gate.name)}, "result": '
 
@@ -113,7 +116,7 @@ class WorkRoute:
         stages = Stages.of(accepted_ns, submitted_ns, outcome, monotonic_ns())
         self._observe(outcome, stages)
         if outcome.failure is not None:
-            return self._failed(outcome.failure)
+            return self._failed(outcome.failure, request)
         return self._succeeded(outcome.result, stages)
 
     async def _call(self, arguments: Mapping[str, object]) -> Outcome:
@@ -175,9 +178,10 @@ class WorkRoute:
             "--time-limit",
         )
 
-    def _failed(self, failure: Failure) -> web.Response:
+    def _failed(self, failure: Failure, request: web.Request) -> web.Response:
+        shown: dict[str, Any] = {"traceback": failure.traceback} if self._shows_paths(request) else {}
         return problem(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             f"{self._workload.name} raised {failure.kind}: {failure.message}",
-            traceback=failure.traceback,
+            **shown,
         )
