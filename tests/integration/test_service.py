@@ -6,7 +6,8 @@ import math
 import os
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,9 @@ def start(aiohttp_client: Callable[[Application], Awaitable[Client]], upstream_u
     return start
 
 
+NOOP_IN_THREADS = {"workload": "noop", "backend": "threads", "status": "200"}
+
+
 async def problem(answer: ClientResponse, status: int) -> dict[str, object]:
     """Check that an answer is a problem document (RFC 9457) and give it."""
     assert answer.status == status
@@ -89,7 +93,7 @@ async def result(client: Client, path: str) -> object:
 def samples(client: Client) -> list[Sample]:
     """Scrape the service, over HTTP, as Prometheus does."""
     port = metrics(client).serve("127.0.0.1", 0)
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
@@ -498,10 +502,29 @@ async def test_gauges_show_what_is_queued_and_what_runs(functions: Path, start: 
         assert await asyncio.to_thread(gauges) == [0, 0, 2]
 
 
+async def test_worker_processes_tell_their_cpu_time_and_memory(start: Start) -> None:
+    client = await start("primes", backends=(THREADS, PROCESSES))
+    spent_s, name = 0.0, "gilscope_worker_cpu_seconds_total"
+    while spent_s < 0.05:  # Counted in ticks of 10 ms.
+        await result(client, "/work/primes/threads")
+        await result(client, "/work/primes/processes")
+        spent_s, before_s = value(samples(client), name, backend="processes"), spent_s
+        assert spent_s >= before_s
+    found = samples(client)
+    kinds = {
+        kind: value(found, "gilscope_worker_memory_bytes", backend="processes", kind=kind)
+        for kind in ("resident", "shared")
+    }
+    assert 0 < kinds["shared"] < kinds["resident"]
+    own = [sample for sample in found if sample.name.startswith("gilscope_worker_")]
+    assert {sample.labels["backend"] for sample in own} == {"processes"}, "threads are in the service's own"
+
+
 async def test_labels_have_no_paths_pids_or_run_ids(functions: Path, start: Start) -> None:
     client = await start("noop", f"{functions}:where", backends=(ASYNCIO, THREADS, PROCESSES))
     for backend in (ASYNCIO, THREADS, PROCESSES):
         await result(client, f"/work/functions.where/{backend}")
+    await result(client, "/work/noop/threads")
     await client.get("/nowhere/at/all")
     found = samples(client)
     assert {sample.name for sample in found} >= {
@@ -583,9 +606,9 @@ async def test_arguments_are_prepared_once_per_query_and_the_oldest_are_let_go(
     asked: list[str] = []
     prepare = WorkRoute.prepare
 
-    def watched(self: WorkRoute, query: str, given: dict[str, str]) -> dict[str, object]:
-        asked.append(query)
-        return prepare(self, query, given)
+    def watched(self: WorkRoute, given: Mapping[str, str]) -> dict[str, object]:
+        asked.append("&".join(f"{name}={text}" for name, text in given.items()))
+        return prepare(self, given)
 
     monkeypatch.setattr(WorkRoute, "prepare", watched)
     for n in range(10, 10 + MAX_KEPT_ARGUMENTS):
@@ -605,7 +628,68 @@ async def test_many_new_queries_at_once_are_all_answered(start: Start) -> None:
     found = await asyncio.gather(*(result(client, path) for path in paths))
     assert found == [sum(all(n % d for d in range(2, n)) for n in range(2, top)) for top in range(10, 210)]
     route = app(client)[SERVICE].routes["primes", ASYNCIO]
-    assert len(route._arguments) <= 2 * MAX_KEPT_ARGUMENTS
+    assert len(route._arguments) <= MAX_KEPT_ARGUMENTS
+
+
+async def test_arguments_are_prepared_for_those_alone_who_are_let_in(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever sends many queries has that many prepared, with no bound in number or time."""
+    client = await start("primes", backends=(THREADS,))
+    service, go_on, preparing = app(client)[SERVICE], threading.Event(), list[Mapping[str, str]]()
+    prepare = WorkRoute.prepare
+
+    def slow(self: WorkRoute, given: Mapping[str, str]) -> dict[str, object]:
+        preparing.append(given)
+        go_on.wait()
+        return prepare(self, given)
+
+    monkeypatch.setattr(WorkRoute, "prepare", slow)
+    monkeypatch.setattr(service.gates[THREADS], "_most", 2)
+    calls = [asyncio.create_task(client.get(f"/work/primes/threads?n={n}")) for n in range(10, 20)]
+    refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    while sum(call.done() for call in calls) < 8:
+        refused, _ = await asyncio.wait(set(calls) - refused, return_when=asyncio.FIRST_COMPLETED)
+    assert len(preparing) <= 2
+    go_on.set()
+    answers = await asyncio.gather(*calls)
+    assert sorted(answer.status for answer in answers) == [200] * 2 + [503] * 8
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/ping",
+        "/healthz",
+        "/readyz",
+        "/workloads",
+        "/work/noop/threads",
+        "/work/noop/threads?x=1",
+        "/work/n/o",
+        "/x",
+    ],
+)
+async def test_who_is_answered_while_the_service_ends_is_told_to_come_back_elsewhere(
+    start: Start, path: str
+) -> None:
+    client = await start("noop", backends=(THREADS,))
+    before = await client.get(path)
+    assert "Connection" not in before.headers
+    app(client)[SERVICE].close()
+    after = await client.get(path)
+    assert after.headers["Connection"] == "close"
+    assert after.status == (before.status if path != "/readyz" else 503)
+
+
+async def test_a_page_of_another_site_cannot_have_work_done(start: Start) -> None:
+    """One that has its name point here, and so may read the answers."""
+    client = await start("noop", backends=(THREADS,))
+    for path in ("/work/noop/threads", "/work/noop/processes"):
+        await problem(await client.get(path, headers={"Host": "evil.example"}), 403)
+    assert not [
+        sample for sample in samples(client) if sample.name == "gilscope_request_duration_seconds_count"
+    ]
 
 
 @pytest.mark.usefixtures("collected")

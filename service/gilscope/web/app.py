@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 
@@ -16,13 +14,14 @@ from gilscope.backends.table import BACKENDS
 from gilscope.live.feed import Feed
 from gilscope.profiling.companion import Profiles
 from gilscope.profiling.shelf import Shelf
+from gilscope.scratch import folder
 from gilscope.web import handlers, live, openapi, profiles
 from gilscope.web.access import guarded_at, guarded_by, showing_paths
 from gilscope.web.config import Profiling, ServiceConfig
-from gilscope.web.gate import Deadlines, Gate
+from gilscope.web.gate import Deadlines, Gate, Hurry
 from gilscope.web.lag import LoopLag
 from gilscope.web.metrics import ServiceMetrics
-from gilscope.web.problems import MAX_BODY_BYTES, Handler, answering_problems, not_logging_bad_requests
+from gilscope.web.problems import DOORS, MAX_BODY_BYTES, Handler, answering_problems, not_logging_bad_requests
 from gilscope.web.service import SERVICE, Service
 from gilscope.web.work import WorkRoute
 from gilscope.workloads.base import Surroundings
@@ -33,10 +32,11 @@ from gilscope.workloads.upstream_process import running_upstream
 def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> web.Application:
     """Return the application; nothing runs before its startup."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
-    app[SERVICE] = Service(config, metrics or ServiceMetrics())
+    service = app[SERVICE] = Service(config, metrics or ServiceMetrics())
+    app[DOORS] = service.doors
     app.cleanup_ctx.append(not_logging_bad_requests)
     app.cleanup_ctx.append(_running)
-    app[live.FEED] = Feed(live.Own(app[SERVICE]))
+    app[live.FEED] = Feed(live.Own(service))
     app.on_shutdown.append(_ending_streams)
     app.cleanup_ctx.append(_timing_the_loop)  # after the pools: coming up is not serving
     for path, handler in _routes(config):
@@ -45,7 +45,7 @@ def create_app(config: ServiceConfig, metrics: ServiceMetrics | None = None) -> 
     app.router.add_get(openapi.PATH, answering_problems(_description(config)))
     if config.profiling is not None:
         app.router.add_routes(profiles.routes(guarded_by(config.profiling.token)))
-        app.cleanup_ctx.append(profiles.taking(partial(_profiles, app[SERVICE], config.profiling)))
+        app.cleanup_ctx.append(profiles.taking(partial(_profiles, service, config.profiling)))
     app.router.add_route("*", "/{path:(?s:.*)}", answering_problems(handlers.no_such_route))
     return app
 
@@ -78,12 +78,14 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     service = app[SERVICE]
     async with contextlib.AsyncExitStack() as stack:
         surroundings = await _surroundings(service.config, stack)
+        hurry = Hurry(asyncio.get_running_loop())
+        stack.callback(hurry.stop)
         for name, workers in service.config.workers().items():
             backend = BACKENDS[name].create(workers, service.config.observer)
             stack.push_async_callback(service.stop, backend)
             await backend.start(service.config.workloads)
             service.backends[name] = backend
-            service.gates[name] = Gate(name, backend, service.config.backlog)
+            service.gates[name] = Gate(name, backend, service.config.backlog, hurry.refused)
         deadlines = Deadlines(asyncio.get_running_loop(), service.config.time_limit_s)
         stack.callback(deadlines.stop)
         stack.push_async_callback(close_session)
@@ -94,7 +96,7 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
                 gate = service.gates[name]
                 route = WorkRoute(workload, backend, children, gate, deadlines, surroundings, shows_paths)
                 # Here and not in a thread: the loop serves nobody yet, and would keep that thread for ever.
-                route.prepare("", {})
+                route.keep("", route.prepare({}))
                 service.routes[workload.name, name] = route
         service.metrics.watch(service.backends, service.gates)
         service.ready = True
@@ -126,10 +128,10 @@ def _profiles(service: Service, profiling: Profiling) -> Profiles:
 
 
 async def _surroundings(config: ServiceConfig, stack: contextlib.AsyncExitStack) -> Surroundings:
-    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gilscope-"))
+    scratch = stack.enter_context(folder())
     upstream_url = config.upstream_url
     if upstream_url is None and any(workload.needs_upstream for workload in config.workloads):
         upstream = running_upstream()
         upstream_url = await asyncio.to_thread(upstream.__enter__)
         stack.push(upstream.__exit__)
-    return Surroundings(upstream_url, Path(scratch))
+    return Surroundings(upstream_url, scratch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
 
@@ -25,6 +26,16 @@ UNREADABLE = (HttpProcessingError, web.RequestPayloadError)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+@dataclass(slots=True)
+class Doors:
+    """Whether a service is about to end: whoever gets an answer then is to come back elsewhere."""
+
+    are_closing: bool = False
+
+
+DOORS = web.AppKey("doors", Doors)
+
+
 def problem(
     status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None, **extra: object
 ) -> web.Response:
@@ -39,7 +50,7 @@ def problem(
 
 
 def answering_problems(handler: Handler) -> Handler:
-    """Make ``handler`` answer every error as a problem document.
+    """Make ``handler`` answer every error as a problem document, and close the connection where the doors are closing.
 
     A wrapper at registration and not a middleware: aiohttp runs those in layers of their own on every request,
     which the measured loop would pay for.
@@ -47,6 +58,13 @@ def answering_problems(handler: Handler) -> Handler:
 
     @wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
+        response = await answer_openly(request)
+        doors = request.app.get(DOORS)
+        if doors is not None and doors.are_closing:
+            response.force_close()
+        return response
+
+    async def answer_openly(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except (ParameterError, RecursionError) as error:  # JSON may be too deep

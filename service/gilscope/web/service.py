@@ -11,6 +11,7 @@ from gilscope.model import BackendName
 from gilscope.web.config import ServiceConfig
 from gilscope.web.gate import Gate
 from gilscope.web.metrics import ServiceMetrics
+from gilscope.web.problems import Doors
 from gilscope.web.work import WorkRoute
 
 STOP_GRACE_S = 1.0
@@ -29,6 +30,7 @@ class Service:
     backends: dict[BackendName, Backend] = field(default_factory=dict)
     gates: dict[BackendName, Gate] = field(default_factory=dict)
     routes: dict[tuple[str, str], WorkRoute] = field(default_factory=dict)
+    doors: Doors = field(default_factory=Doors)
     ready: bool = False
     lens_url: str | None = None
     stop_grace_s: float = STOP_GRACE_S
@@ -42,8 +44,7 @@ class Service:
     def close(self) -> None:
         """Take nobody in any more: whoever is answered from now on is told to come back elsewhere."""
         self.ready = False
-        for gate in self.gates.values():
-            gate.is_closing = True
+        self.doors.are_closing = True
 
     @property
     def inside(self) -> int:

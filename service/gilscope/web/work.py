@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -57,6 +58,22 @@ SERVER_TIMING = (
 _encode = json.JSONEncoder().encode
 
 
+class Visit:
+    """A request's stay in a backend, which is given up where its call ends neither in time nor when it is cancelled."""
+
+    __slots__ = ("_route", "accepted_ns", "is_given_up", "request")
+
+    def __init__(self, request: web.Request, route: WorkRoute) -> None:
+        self.request, self._route = request, route
+        self.accepted_ns = monotonic_ns()
+        self.is_given_up = False
+
+    def give_up(self) -> None:
+        """Wait for the call no longer."""
+        self.is_given_up = True
+        self._route.give_up(self)
+
+
 class WorkRoute:
     """Answers work requests of one workload on one backend."""
 
@@ -79,19 +96,10 @@ class WorkRoute:
         self._surroundings = surroundings
         self._shows_paths = shows_paths
         self._arguments: dict[str, dict[str, object]] = {}
+        self._answering: set[asyncio.Task[None]] = set()
         self._opening = f'{{"workload": {_encode(workload.name)}, "backend": {_encode(gate.name)}, "result": '
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Answer, and close the connection where the service is about to end.
-
-        Raises: as :meth:`_answer` does.
-        """
-        response = await self._answer(request)
-        if self._gate.is_closing:
-            response.force_close()
-        return response
-
-    async def _answer(self, request: web.Request) -> web.Response:
         """Run the workload and answer with its result and its stages.
 
         Raises:
@@ -99,62 +107,90 @@ class WorkRoute:
             BackendFailedError: the backend could not run it.
             BackendFullError: too many wait for it already.
         """
-        accepted_ns = monotonic_ns()
-        query = request.rel_url.raw_query_string
-        arguments = self._arguments.get(query)
-        if arguments is None:
-            arguments = await asyncio.to_thread(self.prepare, query, request.query)
-        submitted_ns = monotonic_ns()
+        visit = Visit(request, self)
         try:
-            outcome = await self._call(arguments)
+            submitted_ns, outcome = await self._call(visit)
         except (BackendFailedError, BackendFullError):
-            self._metrics.lost.observe((monotonic_ns() - accepted_ns) / 1e9)
+            self._metrics.lost.observe((monotonic_ns() - visit.accepted_ns) / 1e9)
             raise
         except TimeoutError:
-            self._metrics.late.observe((monotonic_ns() - accepted_ns) / 1e9)
+            if not visit.is_given_up:
+                self._metrics.late.observe((monotonic_ns() - visit.accepted_ns) / 1e9)
             return self._too_late()
-        stages = Stages.of(accepted_ns, submitted_ns, outcome, monotonic_ns())
+        if visit.is_given_up:  # It has ended after all, but was answered before.
+            return self._too_late()
+        stages = Stages.of(visit.accepted_ns, submitted_ns, outcome, monotonic_ns())
         self._observe(outcome, stages)
         if outcome.failure is not None:
             return self._failed(outcome.failure, request)
         return self._succeeded(outcome.result, stages)
 
-    async def _call(self, arguments: Mapping[str, object]) -> Outcome:
-        """Run the workload, as long as there is room and time.
+    async def _call(self, visit: Visit) -> tuple[int, Outcome]:
+        """Run the workload, as long as there is room and time; return when it was handed over (ns), and what came of it.
 
         Raises:
             TimeoutError: it took longer than a request may.
+            ParameterError: the query is not what the workload takes.
             BackendFailedError: the backend could not run it.
             BackendFullError: too many wait for it already.
         """
         task = asyncio.current_task()
         assert task is not None
         self._gate.enter()
-        self._deadlines.begin(task)
+        self._deadlines.begin(task, visit.give_up)
         is_late = False
         try:
             try:
-                return await self._backend.run(self._workload, arguments)
+                query = visit.request.rel_url.raw_query_string
+                arguments = self._arguments.get(query)
+                if arguments is None:
+                    arguments = await asyncio.to_thread(self.prepare, visit.request.query)
+                    self.keep(query, arguments)
+                submitted_ns = monotonic_ns()
+                return submitted_ns, await self._backend.run(self._workload, arguments)
             finally:
-                self._gate.leave()
                 is_late = self._deadlines.end(task)
+                if visit.is_given_up:
+                    self._gate.come_back()
+                else:
+                    self._gate.leave()
         except asyncio.CancelledError:
             if is_late:
                 raise TimeoutError from None
             raise  # the client has gone
 
-    def prepare(self, query: str, given: Mapping[str, str]) -> dict[str, object]:
-        """Validate a query once and prepare the function's arguments; keep the latest few. May block.
+    def prepare(self, given: Mapping[str, str]) -> dict[str, object]:
+        """Validate a query and prepare the function's arguments. May block.
 
         Raises:
             ParameterError: the query is not what the workload takes.
         """
-        parsed = self._workload.parse(given)
-        arguments = self._workload.prepare(parsed, self._surroundings)
+        return self._workload.prepare(self._workload.parse(given), self._surroundings)
+
+    def keep(self, query: str, arguments: dict[str, object]) -> None:
+        """Remember the arguments of a query, and forget those of an earlier one: only the latest few are kept."""
         if len(self._arguments) >= MAX_KEPT_ARGUMENTS:
-            self._arguments.pop(next(iter(self._arguments)), None)
+            del self._arguments[next(iter(self._arguments))]
         self._arguments[query] = arguments
-        return arguments
+
+    def give_up(self, visit: Visit) -> None:
+        """Answer in the place of the task that should, and count its call until it ends."""
+        self._gate.give_up()
+        self._metrics.late.observe((monotonic_ns() - visit.accepted_ns) / 1e9)
+        answering = asyncio.get_running_loop().create_task(self._answer_instead(visit.request))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+
+    async def _answer_instead(self, request: web.Request) -> None:
+        """Say that it took too long, and close the connection: the task that serves it is not to be had back."""
+        transport, response = request.transport, self._too_late()
+        if transport is None:
+            return  # the client has gone
+        response.force_close()
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
+            await response.write_eof()
+        transport.close()
 
     def _observe(self, outcome: Outcome, stages: Stages) -> None:
         metrics = self._metrics
