@@ -86,11 +86,14 @@ def require_the_end_of_all(mark: str) -> None:
 
 
 def interrupt_when(
-    arguments: Sequence[str], cwd: Path, moment: Callable[[subprocess.Popen[str]], None]
+    arguments: Sequence[str],
+    cwd: Path,
+    moment: Callable[[subprocess.Popen[str]], None],
+    number: signal.Signals = signal.SIGINT,
 ) -> Ended:
     with started(cwd, *arguments) as (process, mark):
         moment(process)
         eventually(lambda: len(survivors(mark)) > 1, "it to be at work, with children of its own")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate()
         return Ended(process.returncode, out, err, cwd, mark)

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commanded import Ended, gilscope, interrupt_when, require_the_end_of_all, started
+from commanded import Ended, gilscope, interrupt_when, require_the_end_of_all, started, survivors
+from polling import eventually
 from requirements import require
 from short_runs import SHORT, WORK, after
 
+from gilscope.compare.holding import LOCK_FILE
 from gilscope.compare.store import RunFolder
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
 THREE_TRIALS = (*SHORT, "--backends", "asyncio,threads", "--blocks", "1", "--no-profiles")
 
@@ -61,6 +64,42 @@ def test_a_resumed_run_that_is_interrupted_at_once_stays(interrupted: Path) -> N
     ended = interrupt_when(("compare", "--resume", "run"), interrupted, told)
     assert ended.code == 130
     assert RunFolder(interrupted / "run").read_run().trials[: len(before.trials)] == before.trials
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_other_signals_interrupt_as_well(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(WORK)
+    ended = interrupt_when(("compare", *THREE_TRIALS), tmp_path, after(1), number)
+    assert ended.code == code
+    assert "they are kept\n  -> gilscope compare --resume run\n" in ended.err
+    require_the_end_of_all(ended.mark)
+    assert RunFolder(tmp_path / "run").read().run.trials
+    assert not (tmp_path / "run" / LOCK_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("classify", "work.py:spin", "--arg=n=1"), ("textbook",)], ids=["classify", "textbook"]
+)
+def test_other_commands_are_interrupted_by_them_too(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text("def spin(n: int) -> None:\n    while True: ...\n")
+    ended = interrupt_when(arguments, tmp_path, lambda _: None, signal.SIGTERM)  # when it has children
+    assert (ended.code, ended.out) == (143, "")
+    assert "Traceback" not in ended.err
+    require_the_end_of_all(ended.mark)
+
+
+def test_a_signal_that_is_ignored_does_not_interrupt(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(WORK)
+    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with started(tmp_path, "classify", "work.py:spin", "--arg=n=2000") as (process, mark):
+            eventually(lambda: len(survivors(mark)) > 1, "it to be at work")
+            process.send_signal(signal.SIGHUP)
+            out, err = process.communicate()
+    finally:
+        signal.signal(signal.SIGHUP, kept)
+    assert process.returncode == 0, err
+    assert out.startswith("work.py:spin: ")
 
 
 # What has changed since.

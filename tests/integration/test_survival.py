@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import RemoteDisconnected
 from pathlib import Path
 from typing import Any
@@ -18,26 +19,19 @@ from urllib.request import urlopen
 import aiohttp
 import psutil
 import pytest
-from polling import all_end, eventually
+from polling import PATIENCE_S, all_end, eventually
 from prometheus import scraped
 from prometheus_client.parser import text_string_to_metric_families
-from served import Served, command, free_port, serving
+from served import Served, client, command, free_port, serving
+from yarl import URL
 
 pytestmark = pytest.mark.integration
 
 DEADLY = Path(__file__).parents[1] / "targets" / "deadly.py"
-TIMEOUT_S = 60.0
 
 
 def deadly(*functions: str) -> list[str]:
     return [f"--workload={DEADLY}:{function}" for function in functions]
-
-
-@asynccontextmanager
-async def client(served: Served) -> AsyncIterator[aiohttp.ClientSession]:
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(str(served.ready["url"]), timeout=timeout) as session:
-        yield session
 
 
 async def work(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:
@@ -88,12 +82,13 @@ async def test_every_request_is_answered_once_while_workers_die() -> None:
 
         async def send(session: aiohttp.ClientSession) -> None:
             while not over.is_set():
-                seen[(await work(session, "rest/processes?seconds=0.01"))[0]] += 1
+                seen[(await work(session, "rest/processes?seconds=0.1"))[0]] += 1
 
         async with client(served) as session:
             senders = [asyncio.create_task(send(session)) for _ in range(4)]
             for number in range(3):
                 await until(served, "gilscope_backend_restarts_total", number, backend="processes")
+                await until(served, "gilscope_backend_active_tasks", 2, backend="processes")
                 workers = [child for child in served.tree() if "forkserver" in " ".join(child.cmdline())]
                 victim = max(workers, key=lambda child: child.create_time())
                 os.kill(victim.pid, signal.SIGKILL)
@@ -151,6 +146,26 @@ async def test_who_takes_too_long_is_told_and_what_runs_on_is_counted(path: str,
             assert (await work(session, f"{path}?seconds=0"))[0] == 200, "on the same connection"
 
 
+async def test_a_coroutine_that_does_not_mind_being_cancelled_is_answered_for_and_counted(
+    tmp_path: Path,
+) -> None:
+    begun, options = tmp_path / "begun", ("--backends=asyncio", "--time-limit=0.3", "--backlog=1")
+    with serving(*deadly("never_mind"), "--arg=begun=null", *options) as served:
+        path = f"/work/deadly.never_mind/asyncio?begun=%22{begun}%22"
+        async with client(served) as session:
+            for abandoned in (1, 2):
+                async with session.get(path) as answer:
+                    assert (answer.status, answer.headers["Connection"]) == (504, "close")
+                    assert "took longer than 0.3 s" in (await answer.json(content_type=None))["detail"]
+                assert metric(served, "gilscope_backend_abandoned_tasks") == abandoned
+            assert metric(served, "gilscope_backend_abandoned_total") == 2
+            assert metric(served, "gilscope_request_duration_seconds_count", status="504") == 2
+            async with session.get(path) as answer:
+                assert answer.status == 503, "they run on, and take the places that there are"
+            async with session.get("/ping") as answer:
+                assert answer.status == 200
+
+
 @pytest.mark.parametrize("backend", ["threads", "processes"])
 async def test_who_leaves_gives_up_the_place_and_what_waits_is_never_begun(backend: str) -> None:
     options = (f"--backends={backend}", "--pool-size=1", "--backlog=5")
@@ -198,7 +213,7 @@ async def test_nobody_is_lost_when_a_service_under_load_ends() -> None:
         while seen["200"] < 100:  # noqa: ASYNC110  the senders do not tell
             await asyncio.sleep(0.01)
         served.process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(asyncio.gather(*senders), TIMEOUT_S)
+        await asyncio.wait_for(asyncio.gather(*senders), PATIENCE_S)
         assert seen.keys() == {"200", "refused"}, "answered, or not taken in: nothing in between"
         code, out, err = await asyncio.to_thread(served.end)
         assert (code, out) == (0, "")
@@ -256,10 +271,52 @@ async def test_a_call_that_never_ends_does_not_keep_the_service(backend: str) ->
             assert code == (0 if backend == "threads" else 130)
             assert "Traceback" not in err
             if backend == "threads":
-                assert "calls that still ran in threads were given up" in err
+                assert "calls that still ran were given up" in err
             with pytest.raises(aiohttp.ClientError):
                 await call
         all_end(tree)
+
+
+@contextmanager
+def requested(served: Served, path: str, begun: Path) -> Iterator[None]:
+    """Have sent a request for work that is never answered, and that writes when it begins."""
+    port = URL(str(served.ready["url"])).port or 0
+    place = f"/work/deadly.{path}{'&' if '?' in path else '?'}begun=%22{begun}%22"
+    with socket.create_connection(("127.0.0.1", port)) as request:
+        request.sendall(f"GET {place} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        eventually(begun.exists, "the call")
+        yield
+
+
+@pytest.mark.parametrize("catches", ["false", "true"])
+def test_a_second_signal_ends_a_service_whose_loop_and_threads_are_stuck(
+    catches: str, tmp_path: Path
+) -> None:
+    """Python would wait for the thread, and the function that keeps the loop may catch the interrupt."""
+    with (
+        serving(*deadly("spin_on"), "--arg=begun=null", "--backends=threads,asyncio") as served,
+        requested(served, "spin_on/threads", tmp_path / "thread"),
+        requested(served, f"spin_on/asyncio?catches={catches}", tmp_path / "loop"),
+    ):
+        tree = served.tree()
+        served.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert served.process.poll() is None, "the loop has not heard of it"
+        served.process.send_signal(signal.SIGTERM)
+        code, _, err = served.end()
+        assert (code, err) == (130, "gilscope serve: calls that still ran were given up\n")
+        all_end(tree)
+
+
+def test_a_coroutine_that_does_not_mind_being_cancelled_does_not_keep_the_service(tmp_path: Path) -> None:
+    with (
+        serving(*deadly("never_mind"), "--arg=begun=null", "--backends=asyncio", "--drain=0.1") as served,
+        requested(served, "never_mind/asyncio", tmp_path / "begun"),
+    ):
+        served.process.send_signal(signal.SIGTERM)
+        code, _, err = served.end()
+        assert code == 0
+        assert err.endswith("gilscope serve: calls that still ran were given up\n")
 
 
 def processes_of(served: Served) -> list[int]:
@@ -277,7 +334,7 @@ async def test_supervised_processes_come_back_and_the_others_go_on() -> None:
                 urlopen, f"{served.ready['url']}/work/deadly.die/threads?how=%22segfault%22"
             )
         pids: set[int] = set()
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while len(pids) < 2 or not pids - set(before):
             assert time.monotonic() < deadline, (before, pids)
             async with client(served) as session, session.get("/healthz") as answer:
@@ -299,6 +356,42 @@ def test_supervised_processes_end_with_their_supervisor() -> None:
         all_end(tree)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--backends=processes",),
+        ("--backends=threads", "--service-processes=2"),
+        ("--backends=processes", "--service-processes=2"),
+    ],
+    ids=" ".join,
+)
+def test_nothing_lives_on_after_a_service_is_killed_whose_function_never_gives_up_the_gil(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    backend = options[0].partition("=")[2]
+    with (
+        serving(*deadly("hold"), "--arg=begun=null", "--pool-size=1", *options) as served,
+        requested(served, f"hold/{backend}", tmp_path / "begun"),
+    ):
+        tree = served.tree()
+        time.sleep(0.1)  # Nothing tells outside that C holds the GIL.
+        os.kill(served.process.pid, signal.SIGKILL)
+        all_end(tree)
+
+
+def test_who_is_stuck_when_its_supervisor_ends_is_killed_with_its_children(tmp_path: Path) -> None:
+    options = ("--backends=threads", "--pool-size=1", "--service-processes=2", "--drain=0.1")
+    with (
+        serving(*deadly("hold_with_child"), "--arg=begun=null", *options) as served,
+        requested(served, "hold_with_child/threads", tmp_path / "begun"),
+    ):
+        tree = served.tree()
+        assert "sleep" in {process.name() for process in tree}
+        served.process.send_signal(signal.SIGTERM)
+        assert served.end()[0] == 0
+        all_end(tree)
+
+
 def test_a_supervised_process_that_cannot_begin_ends_it_all() -> None:
 
     with serving(*deadly("die"), "--backends=threads") as other:
@@ -306,7 +399,7 @@ def test_a_supervised_process_that_cannot_begin_ends_it_all() -> None:
         done = subprocess.run(
             command(*deadly("die"), "--backends=threads", f"--port={free_port()}", f"--metrics-port={taken}",
                     "--service-processes=2"),
-            capture_output=True, text=True, timeout=TIMEOUT_S, check=False, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stdout == ""

@@ -1,14 +1,17 @@
 """The command line: parses, runs one command, turns errors into messages and exit codes.
 
-Exit codes: 0 done, 1 the run itself failed, 2 bad usage or input, 130 interrupted.
+Exit codes: 0 done, 1 the run itself failed, 2 bad usage or input, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from gilscope import __version__
@@ -68,6 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``argv`` (default: the process's own arguments) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = build_parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
+    with _interrupted_by_signals() as told:
+        code = _run(options)
+    return 128 + told[0] if told and code == INTERRUPTED else code
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         return COMMANDS[options.command].run(options)
     except GilscopeError as error:
@@ -77,3 +86,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[list[signal.Signals]]:
+    """Have SIGTERM and SIGHUP interrupt the block as Ctrl-C does; give those that came.
+
+    One that is ignored stays so (``nohup``), and so does what a program has set that calls this one.
+    """
+    told: list[signal.Signals] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        told.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    ours = (
+        [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+        if threading.current_thread() is threading.main_thread()
+        else []
+    )
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield told
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -13,17 +13,22 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gilscope.commands.arguments import backends, number, pairs, whole
-from gilscope.errors import LensError, UsageError
+from gilscope.errors import INTERRUPTED, LensError, UsageError
 
 if TYPE_CHECKING:
     from gilscope.lens.companion import Companion
     from gilscope.web.config import Profiling
+
+_giving_up = threading.Lock()
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -157,15 +162,55 @@ def run(options: argparse.Namespace) -> int:
         )
         company = None if options.lens_port is None else _watched_by(lens)
         serving = serve(
-            config, address, announce, lifeline=options.lifeline, drain_s=options.drain, company=company
+            config,
+            address,
+            announce,
+            lifeline=options.lifeline,
+            drain_s=options.drain,
+            company=company,
+            give_up=lambda: _give_up(INTERRUPTED),
         )
-        with asyncio.Runner(loop_factory=_loop_factory(wants_uvloop=options.uvloop)) as runner:
-            has_ended = runner.run(serving)
+        has_ended = _run(serving, _loop_factory(wants_uvloop=options.uvloop))
     if not has_ended:
-        print("gilscope serve: calls that still ran in threads were given up", file=sys.stderr)  # noqa: T201
-        sys.stderr.flush()
-        os._exit(0)  # Python would wait for those threads.
+        _give_up(0)
     return 0
+
+
+def _run(serving: Coroutine[Any, Any, bool], loop_factory: LoopFactory | None) -> bool:
+    """Run the service; return whether all that ran in it has ended, so that the process can.
+
+    Where it cannot although the service has failed or was interrupted, it ends a little later nevertheless.
+    """
+    from gilscope.web.serving import LAST_S  # noqa: PLC0415
+
+    runner, before = asyncio.Runner(loop_factory=loop_factory), set(threading.enumerate())
+    has_ended, code = True, 0
+    try:
+        has_ended = runner.run(serving)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+        # From Python 3.14 on, asyncio would show where the request was that was interrupted.
+        runner.get_loop().set_exception_handler(lambda _loop, _context: None)
+        raise
+    except Exception as problem:
+        code = getattr(problem, "exit_code", 1)
+        raise
+    finally:
+        last = threading.Timer(LAST_S, _give_up, (code,))
+        last.daemon = True
+        last.start()
+        if has_ended:
+            runner.close()  # Otherwise it would wait for coroutines that never end.
+        if all(thread.daemon for thread in set(threading.enumerate()) - before):
+            last.cancel()
+    return has_ended
+
+
+def _give_up(code: int) -> None:
+    """End the process at once; whoever comes second has nothing to do."""
+    if _giving_up.acquire(blocking=False):
+        os.write(2, b"gilscope serve: calls that still ran were given up\n")
+        os._exit(code)
 
 
 def _supervise(options: argparse.Namespace) -> int:
@@ -275,11 +320,11 @@ def _require_available(chosen: tuple[str, ...]) -> None:
             raise UsageError(f"the {name} backend {reason}", remedy="leave it out of --backends")
 
 
-def _loop_factory(*, wants_uvloop: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _loop_factory(*, wants_uvloop: bool) -> LoopFactory | None:
     if not wants_uvloop:
         return None
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:
         raise UsageError("uvloop is not installed", remedy="pip install 'gilscope[uvloop]'") from None
-    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
+    return cast("LoopFactory", uvloop.new_event_loop)

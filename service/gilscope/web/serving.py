@@ -9,7 +9,9 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from _thread import start_new_thread
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
@@ -34,6 +36,9 @@ QUIET_S = 0.5
 
 KEEP_ALIVE_S = 75.0
 """How long a connection may be idle between two requests."""
+
+LAST_S = 5.0
+"""How long the process has to end when nothing is left to wait for, or when it was told to twice."""
 
 _POLL_S = 0.02
 
@@ -63,10 +68,12 @@ async def serve(
     lifeline: bool = False,
     drain_s: float = DRAIN_S,
     company: Company | None = None,
+    give_up: Callable[[], object] | None = None,
 ) -> bool:
-    """Serve until SIGINT or SIGTERM, or with ``lifeline`` until standard input ends; return whether all calls have ended.
+    """Serve until SIGINT, SIGTERM or SIGHUP, or with ``lifeline`` until standard input ends; return whether all calls have ended.
 
-    After a signal, what is under way has ``drain_s`` seconds to be answered; a second signal ends that.
+    After a signal, what is under way has ``drain_s`` seconds to be answered; a second signal ends that. Where the loop does
+    not hear even of the second, ``give_up`` is called a while later in a thread.
     ``announce`` gets the ready line once every pool has run a task, both ports are open and ``company`` is there.
 
     Raises:
@@ -84,26 +91,50 @@ async def serve(
         handler_cancellation=True,  # who has gone waits for nothing
         keepalive_timeout=KEEP_ALIVE_S,
     )
-    try:
+    with watching(lifeline=lifeline, give_up=give_up) as told:
         try:
-            metrics_port = metrics.serve(address.host, address.metrics_port)
-        except OSError as problem:
-            raise _cannot_listen(address.host, address.metrics_port, "--metrics-port", problem) from problem
-        await runner.setup()
-        await listen(runner, address.host, address.port, "--port", is_shared=address.is_shared)
-        async with company or nullcontext[Mapping[str, object]]({}) as additions:
-            service.lens_url = cast("str | None", additions.get("lens_url"))
-            ready_line = {**_ready_line(config, runner, metrics_port), **additions}
-            with watching(lifeline=lifeline) as told:
-                announce(ready_line)  # not before: whoever reads it may tell us to stop at once
-                await told.once.wait()
-                if not told.is_hung_up:
-                    await _drain(runner, service, drain_s, told.again)
-                if told.again.is_set():
-                    service.stop_grace_s = 0.0
-    finally:
-        await runner.cleanup()
+            try:
+                metrics_port = metrics.serve(address.host, address.metrics_port)
+            except OSError as problem:
+                raise _cannot_listen(
+                    address.host, address.metrics_port, "--metrics-port", problem
+                ) from problem
+            if await _unless_told(told, runner.setup()):
+                await listen(runner, address.host, address.port, "--port", is_shared=address.is_shared)
+                async with company or nullcontext[Mapping[str, object]]({}) as additions:
+                    service.lens_url = cast("str | None", additions.get("lens_url"))
+                    announce({**_ready_line(config, runner, metrics_port), **additions})
+                    await told.once.wait()
+                    if not told.is_hung_up:
+                        await _drain(runner, service, drain_s, told.again)
+            if told.again.is_set():
+                service.stop_grace_s = 0.0
+        finally:
+            await runner.cleanup()
+            if not await _all_tasks_end(service.stop_grace_s):
+                service.is_stuck = True
     return not service.is_stuck
+
+
+async def _unless_told(told: Told, starting: Coroutine[object, object, None]) -> bool:
+    """Await what starts the service, and return whether it did: where it is told to end first, that is given up."""
+    start, end = asyncio.ensure_future(starting), asyncio.ensure_future(told.once.wait())
+    try:
+        await asyncio.wait([start, end], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (start, end):
+            task.cancel()
+        await asyncio.wait([start, end])
+    return not start.cancelled() and start.result() is None
+
+
+async def _all_tasks_end(limit_s: float) -> bool:
+    """Cancel what else still runs on the loop, and return whether it has ended: a coroutine need not heed that."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    left = (await asyncio.wait(others, timeout=limit_s))[1] if others else None
+    return not left
 
 
 async def _drain(runner: web.AppRunner, service: Service, limit_s: float, enough: asyncio.Event) -> None:
@@ -198,16 +229,29 @@ class Told:
 
 
 @contextmanager
-def watching(*, lifeline: bool) -> Iterator[Told]:
-    """Give what signals, or the end of the lifeline, set."""
+def watching(*, lifeline: bool, give_up: Callable[[], object] | None = None) -> Iterator[Told]:
+    """Give what signals, or the end of the lifeline, set.
+
+    ``give_up`` is called in a thread where a second signal is not heard of within ``LAST_S`` seconds.
+    """
     loop, told, signals = asyncio.get_running_loop(), Told(), count(1)
 
     def on_signal(*_: object) -> None:
-        if next(signals) > 1 and not told.once.is_set():
-            raise KeyboardInterrupt  # Somebody's function keeps the loop from hearing of the first.
+        if next(signals) > 1:
+            if give_up is not None:
+                start_new_thread(
+                    look_again, (give_up,)
+                )  # a Thread's locks may be held by what was interrupted
+            if not told.once.is_set():
+                raise KeyboardInterrupt  # Somebody's function keeps the loop from hearing of the first.
         loop.call_soon_threadsafe(told.tell)
 
-    former = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    def look_again(give_up: Callable[[], object]) -> None:
+        time.sleep(LAST_S)
+        if not told.again.is_set():
+            give_up()
+
+    former = {number: signal.signal(number, on_signal) for number in _numbers()}
     if lifeline:
         _watch_input(loop, told.hang_up)
     try:
@@ -217,6 +261,13 @@ def watching(*, lifeline: bool) -> Iterator[Told]:
             loop.remove_reader(sys.stdin)
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _numbers() -> Iterator[signal.Signals]:
+    """Yield the signals that tell a service to end; one that is ignored by ``nohup`` stays so."""
+    yield from (signal.SIGINT, signal.SIGTERM)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        yield signal.SIGHUP
 
 
 def _watch_input(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
