@@ -17,6 +17,9 @@ from gilscope.objective import Slo, parse_slo
 
 T = TypeVar("T")
 
+Group = argparse._ArgumentGroup  # noqa: SLF001  what add_argument_group returns; it has no public name
+"""Options under a heading of their own."""
+
 
 def number(minimum: float, maximum: float) -> Callable[[str], float]:
     """Return a type for numbers from ``minimum`` to ``maximum``, both inclusive."""

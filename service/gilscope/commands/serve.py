@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gilscope.commands.arguments import backends, number, pairs, whole
+from gilscope.commands.arguments import Group, backends, number, pairs, whole
 from gilscope.errors import INTERRUPTED, LensError, UsageError
 
 if TYPE_CHECKING:
@@ -33,78 +33,35 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument(
-        "--port", type=whole(0, 65_535), default=8080, help="default: %(default)s; 0: a free one"
+    _add_places(parser.add_argument_group("where it listens"))
+    _add_work(parser.add_argument_group("what it runs"))
+    _add_limits(parser.add_argument_group("what it refuses and gives up"))
+    _add_profiles(parser.add_argument_group("who may look inside"))
+    for internal in ("--shared-port", "--lifeline"):
+        parser.add_argument(internal, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--upstream", metavar="URL", help=argparse.SUPPRESS)
+
+
+def _add_places(group: Group) -> None:
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    group.add_argument(
+        "--port", type=whole(0, 65_535), default=8080, metavar="N", help="default: %(default)s; 0: a free one"
     )
-    parser.add_argument(
-        "--metrics-port", type=whole(0, 65_535), default=9464, help="default: %(default)s; 0: a free one"
+    group.add_argument(
+        "--metrics-port",
+        type=whole(0, 65_535),
+        default=9464,
+        metavar="N",
+        help="where Prometheus' metrics are (default: %(default)s; 0: a free one)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--lens-port",
         type=whole(0, 65_535),
         metavar="N",
         help="watch the threads from another process, and serve there who waits for the GIL (default: do not, "
         "because it costs 3 to 6 %% of a core; 0: a free port)",
     )
-    parser.add_argument(
-        "--workload",
-        action="append",
-        default=[],
-        metavar="TARGET",
-        help="built-in workload, package.module:function or path/to/file.py:function; repeatable "
-        "(default: all built-in ones)",
-    )
-    parser.add_argument(
-        "--arg", action="append", default=[], metavar="NAME=JSON", help="argument of the workload; repeatable"
-    )
-    parser.add_argument("--app-dir", metavar="DIR", help="put this folder on the import path")
-    parser.add_argument("--backends", type=backends, metavar="A,B", help="default: all that this Python has")
-    parser.add_argument("--pool-size", type=whole(1, 512), metavar="N", help="workers of each pool")
-    parser.add_argument(
-        "--backlog",
-        type=whole(0, 1_000_000),
-        default=1_000,
-        metavar="N",
-        help="calls that may wait for a worker of each backend; one more is refused (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--time-limit",
-        type=number(0.01, 3_600),
-        default=60.0,
-        metavar="S",
-        help="how long a request may take (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--drain",
-        type=number(0, 3_600),
-        default=10.0,
-        metavar="S",
-        help="how long what is under way has to be answered after SIGTERM or Ctrl-C; a second one ends that "
-        "(default: %(default)g)",
-    )
-    parser.add_argument(
-        "--profiles",
-        nargs="?",
-        const="profiles/captured",
-        metavar="DIR",
-        help="take flame graphs on request (POST /profiles, or the page at /profiles) and keep up to 200 MB of them "
-        "here (default: do not; without DIR: %(const)s)",
-    )
-    parser.add_argument(
-        "--token",
-        metavar="SECRET",
-        default=os.environ.get("GILSCOPE_TOKEN"),
-        help="what readers of profiles have to give; needed where --host can be reached from elsewhere "
-        "(default: $GILSCOPE_TOKEN)",
-    )
-    parser.add_argument(
-        "--insecure",
-        action="store_true",
-        help="let everybody who can reach --host call it without a token",
-    )
-    parser.add_argument("--uvloop", action="store_true", help="run on uvloop (the 'uvloop' extra)")
-    parser.add_argument(
+    group.add_argument(
         "--service-processes",
         type=whole(1, 64),
         default=1,
@@ -112,9 +69,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes that serve the port together, each with all backends; one that dies is started again "
         "(metrics and lens: on N ports from --metrics-port and --lens-port on)",
     )
-    parser.add_argument("--shared-port", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--upstream", metavar="URL", help=argparse.SUPPRESS)
-    parser.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_work(group: Group) -> None:
+    group.add_argument(
+        "--workload",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="built-in workload, package.module:function or path/to/file.py:function; repeatable "
+        "(default: all built-in ones)",
+    )
+    group.add_argument(
+        "--arg", action="append", default=[], metavar="NAME=JSON", help="argument of the workload; repeatable"
+    )
+    group.add_argument("--app-dir", metavar="DIR", help="put this folder on the import path")
+    group.add_argument("--backends", type=backends, metavar="A,B", help="default: all that this Python has")
+    group.add_argument("--pool-size", type=whole(1, 512), metavar="N", help="workers of each pool")
+    group.add_argument("--uvloop", action="store_true", help="run on uvloop (the 'uvloop' extra)")
+
+
+def _add_limits(group: Group) -> None:
+    group.add_argument(
+        "--backlog",
+        type=whole(0, 1_000_000),
+        default=1_000,
+        metavar="N",
+        help="calls that may wait for a worker of each backend; one more is refused (default: %(default)s)",
+    )
+    group.add_argument(
+        "--time-limit",
+        type=number(0.01, 3_600),
+        default=60.0,
+        metavar="S",
+        help="how long a request may take (default: %(default)g)",
+    )
+    group.add_argument(
+        "--drain",
+        type=number(0, 3_600),
+        default=10.0,
+        metavar="S",
+        help="how long what is under way has to be answered after SIGTERM or Ctrl-C; a second one ends that "
+        "(default: %(default)g)",
+    )
+
+
+def _add_profiles(group: Group) -> None:
+    group.add_argument(
+        "--profiles",
+        nargs="?",
+        const="profiles/captured",
+        metavar="DIR",
+        help="take flame graphs on request (POST /profiles, or the page at /profiles) and keep up to 200 MB of them "
+        "here (default: do not; without DIR: %(const)s)",
+    )
+    group.add_argument(
+        "--token",
+        metavar="SECRET",
+        default=os.environ.get("GILSCOPE_TOKEN"),
+        help="what readers of profiles have to give; needed where --host can be reached from elsewhere "
+        "(default: $GILSCOPE_TOKEN)",
+    )
+    group.add_argument(
+        "--insecure",
+        action="store_true",
+        help="let everybody who can reach --host call it without a token",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
