@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
 import pytest
+from limited import few_files, soft_limits
 from polling import PATIENCE_S, all_end, eventually
-from served import FREE_PORTS, SMALL, refused, serving
+from served import FREE_PORTS, SMALL, command, refused, serving
 
 from gilscope.backends.table import available
 from gilscope.commands import serve
 from gilscope.commands.main import main
+from gilscope.scratch import PREFIX
 
 pytestmark = pytest.mark.integration
 
@@ -52,6 +58,15 @@ def test_without_workloads_there_are_all_on_all_backends() -> None:
         all_end(everybody)
 
 
+def test_it_and_its_workers_may_have_as_many_connections_as_the_system_allows() -> None:
+    with (
+        few_files() as allowed,
+        serving("--workload=noop", "--backends=processes", "--pool-size=1") as served,
+    ):
+        assert len(served.tree()) > 1
+        assert soft_limits(served.tree()) == {allowed}
+
+
 def test_metrics_have_a_port_of_their_own() -> None:
     with serving(*SMALL) as served:
         assert served.result("/work/noop/asyncio") is None
@@ -74,7 +89,7 @@ def test_what_a_function_prints_goes_to_standard_error(functions: Path) -> None:
         assert err.count(text) == len(available())
 
 
-@pytest.mark.parametrize("told", ["SIGTERM", "SIGINT", "lifeline"])
+@pytest.mark.parametrize("told", ["SIGTERM", "SIGINT", "SIGHUP", "lifeline"])
 def test_it_ends_when_told_and_leaves_nobody_behind(told: str, functions: Path) -> None:
     options = ["--lifeline"] if told == "lifeline" else []
     with serving(
@@ -140,7 +155,7 @@ def test_workers_that_are_busy_end_with_a_killed_service_too(functions: Path) ->
         with serving(*options) as served:
             host, own_port = str(served.ready["url"]).removeprefix("http://").split(":")
             with socket.create_connection((host, int(own_port))) as request:
-                request.sendall(b"GET /work/functions.wait_for/processes HTTP/1.1\r\nHost: x\r\n\r\n")
+                request.sendall(b"GET /work/functions.wait_for/processes HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 connection, _ = server.accept()
                 everybody = served.tree()
                 assert len(everybody) >= 2
@@ -160,6 +175,58 @@ def test_a_worker_that_dies_does_not_keep_the_service_from_ending(functions: Pat
         served.process.send_signal(signal.SIGTERM)
         assert served.end()[:2] == (0, "")
         all_end(everybody)
+
+
+def scratch_folders(temporary: Path) -> set[Path]:
+    return set(temporary.glob(f"{PREFIX}*"))
+
+
+def test_scratch_of_a_service_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
+    env = {"TMPDIR": str(tmp_path)}
+    with serving(*SMALL, env=env) as neighbour:
+        (of_the_neighbour,) = scratch_folders(tmp_path)
+        with serving(*SMALL, env=env) as served:
+            (left,) = scratch_folders(tmp_path) - {of_the_neighbour}
+            served.process.kill()
+            served.process.wait()
+        with serving(*SMALL, env=env) as served:
+            (own,) = scratch_folders(tmp_path) - {of_the_neighbour}
+            assert own != left
+            served.process.send_signal(signal.SIGTERM)
+            assert served.end()[0] == 0
+        assert scratch_folders(tmp_path) == {of_the_neighbour}
+        neighbour.process.send_signal(signal.SIGTERM)
+        assert neighbour.end()[0] == 0
+    assert not scratch_folders(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_service_that_is_still_starting(number: signal.Signals, tmp_path: Path) -> None:
+    path, begun = tmp_path / "slow.py", tmp_path / "begun"
+    path.write_text(
+        "import multiprocessing, pathlib, time\n"
+        "if multiprocessing.parent_process():\n"
+        f"    pathlib.Path({str(begun)!r}).touch(); time.sleep(600)\n"
+        "def work(): ...\n"
+    )
+    # Sockets lie in there, and their paths must be short.
+    with (
+        tempfile.TemporaryDirectory(prefix="g-") as place,
+        subprocess.Popen(
+            command(*FREE_PORTS, f"--workload={path}:work", "--pool-size=1", "--backends=processes"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": place},
+        ) as process,
+    ):
+        eventually(begun.exists, "a worker that starts")
+        everybody = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        assert process.communicate(timeout=PATIENCE_S) == ("", "")
+        assert process.returncode == 0
+        all_end(everybody)
+        assert not list(Path(place).iterdir())
 
 
 @pytest.mark.parametrize("option", ["--port", "--metrics-port"])
@@ -247,7 +314,7 @@ def test_a_service_that_is_told_while_it_works_drops_the_work(functions: Path) -
         with serving(*options, "--backends=threads", "--pool-size=1") as served:
             host, own_port = str(served.ready["url"]).removeprefix("http://").split(":")
             with socket.create_connection((host, int(own_port))) as request:
-                request.sendall(b"GET /work/functions.wait_for/threads HTTP/1.1\r\nHost: x\r\n\r\n")
+                request.sendall(b"GET /work/functions.wait_for/threads HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 connection, _ = server.accept()
                 served.process.send_signal(signal.SIGTERM)
                 eventually(lambda: not _listens(host, int(own_port)), "the service to stop listening")

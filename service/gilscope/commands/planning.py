@@ -24,6 +24,7 @@ from gilscope.commands.arguments import (
     whole,
 )
 from gilscope.errors import UsageError
+from gilscope.limits import most_files
 from gilscope.model import Arrivals, BackendName, Load, LoadKind, Plan, Sweep, Target
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 PROBE_RATE = 50.0
 USERS = 8
+
+OTHER_FILES = 200
+"""What a process of a trial may have open beside its users' connections: those of pings, pools, libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +330,24 @@ def _check_load(options: argparse.Namespace) -> None:
         raise UsageError(
             "--load-workers starts Locust here, --load-master waits for it from elsewhere",
             remedy="one of the two",
+        )
+    if options.users:
+        _check_files(options)
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Check that each user can have a connection: in the service, and at its end in the load generator.
+
+    Raises:
+        UsageError: the system does not allow so many open files, and a process cannot raise that by itself.
+    """
+    # A service elsewhere has limits of its own, and then the users are shared out among the load's processes.
+    users = -(-options.users // (options.load_workers or 1)) if options.url else options.users
+    wanted, allowed = users + OTHER_FILES, most_files()
+    if allowed is not None and allowed < wanted:
+        raise UsageError(
+            f"--users {options.users} needs some {wanted} open files in a process, and may have {allowed} (ulimit -Hn)",
+            remedy=f"fewer --users, or more files for this shell: sudo prlimit --pid $$ --nofile={wanted}:{wanted}",
         )
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gilscope.commands.arguments import Group, backends, number, pairs, whole
 from gilscope.errors import INTERRUPTED, LensError, UsageError
+from gilscope.limits import allow_many_files
 
 if TYPE_CHECKING:
     from gilscope.lens.companion import Companion
@@ -139,6 +140,7 @@ def _add_profiles(group: Group) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    allow_many_files()
     if options.service_processes > 1:
         return _supervise(options)
     from gilscope.backends.table import available  # noqa: PLC0415
