@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from browser import Page, chromium, find_chromium
+from polling import PATIENCE_S
 from requirements import require
 
 from gilscope.flame.svg import Heading, render_svg
@@ -25,7 +26,6 @@ from gilscope.palette import BACKENDS, DARK_INK, DARK_PAPER, LIGHT_INK, STAGES, 
 pytestmark = pytest.mark.integration
 
 NAMES = tuple(BackendName)
-PATIENCE_S = 15.0
 START_S = 1_800_000_000.0
 BUSY = {"rps": 40.0, "failed": 0.0, "p50_ms": 20.0, "p99_ms": 60.0, "queued": 3, "active": 2}
 IDLE = {"rps": 0.0, "failed": 0.0, "p50_ms": None, "p99_ms": None, "queued": 0, "active": 0}
@@ -82,6 +82,7 @@ class Service:
         self.is_refusing = False
         self.refused = asyncio.Event()
         self.captures = True
+        self.comparison = False
         self.begun: tuple[int, object] = (202, {"id": "p1", "state": "running"})
         self.profiles: list[dict[str, Any]] = []
         self.orders: list[tuple[str, Any]] = []
@@ -115,7 +116,7 @@ class Service:
 
     async def _page(self, _request: web.Request) -> web.Response:
         return web.Response(
-            text=live_page(title=self.greeting["title"], captures=self.captures),
+            text=live_page(title=self.greeting["title"], captures=self.captures, comparison=self.comparison),
             content_type="text/html",
             headers={"Content-Security-Policy": policy()},
         )
@@ -543,16 +544,142 @@ async def test_without_the_lens_it_says_why(page: Page, service: Service, url: s
     is_quiet_and_alone(page, url)
 
 
-async def test_a_comparison_is_followed(page: Page, service: Service, url: str) -> None:
-    service.captures = False
-    service.greeting = hello(captures=False)
+@pytest.fixture
+def comparison(service: Service) -> Service:
+    """Have the service be one that shows a comparison which has just begun."""
+    service.captures, service.comparison = False, True
+    service.greeting = hello(captures=False, python=None, gil=None)
+    return service
+
+
+def ended(backend: str, begun: float, **figures: object) -> dict[str, Any]:
+    """Make a trial of four seconds that is over."""
+    window = {"begun": START_S + begun, "seconds": 4.0, "rps": 40.0, "failed": 0.0}
+    given = {**window, "p50_ms": 20.0, "p99_ms": 60.0, "ping_p99_ms": 5.0, **figures}
+    text = f"[1/2] {backend}"
+    return {"text": text, "workload": "primes", "backend": backend, "valid": True, "figures": given}
+
+
+def seen(at: float, states: object = None) -> dict[str, Any]:
+    """Make the point of a second of a comparison: nothing but what the lens saw."""
+    return {"t": START_S + at, "seconds": 1.0, "backends": {}, "lag_p99_ms": None, "states": states}
+
+
+TRIALS_LATENCY, TRIALS_RATE, TRIALS_PING, TRIALS_LOOP, TRIALS_WORKER = range(5)
+ROWS = "[...document.querySelectorAll('#now tr')].map(row => [...row.children].map(one => one.textContent))"
+
+
+async def test_a_trials_figures_are_drawn_over_its_window_once_it_is_over(
+    page: Page, comparison: Service, url: str
+) -> None:
     await shown(page, url)
-    for section in ("progress", "trials", "flames", "captures"):
+    assert await page.evaluate("liveCharts.plots.length") == 5
+    assert not await page.evaluate("document.getElementById('idle').checkVisibility()")
+    assert (await page.evaluate(ROWS))[1] == ["threads", *"\u2013" * 5]
+    for second in range(10):
+        states = {"loop": SHARES, "worker": SHARES} if 2 <= second <= 6 else None
+        await comparison.say("point", seen(second, states))
+    await comparison.say("trial", ended("threads", 2.5))
+    await until(page, f"({ROWS})[1][1] === '40'")
+    await settled(page)
+    assert (await page.evaluate(ROWS))[1] == ["threads", "40", "20", "60", "0", "5.0"]
+    orange = BACKENDS[BackendName.THREADS]
+    for chart in (TRIALS_LATENCY, TRIALS_RATE, TRIALS_PING):
+        assert orange in await colours(page, chart, 2.6, 6.4)
+        assert orange not in await colours(page, chart, 0, 2.4)
+        assert orange not in await colours(page, chart, 6.6, 9)
+    for value in (20.0, 60.0):
+        assert await pixel(page, TRIALS_LATENCY, 4.5, value) == orange
+    for chart in (TRIALS_LOOP, TRIALS_WORKER):
+        assert STAGES["gil_wait"].light in await colours(page, chart, 2.1, 5.9)
+    legend = "document.querySelector('[data-chart=latency] [data-key=threads] b')"
+    assert await page.evaluate(f"[{legend}.textContent, {legend}.className]") == [
+        "p99 60 \u00b7 p50 20",
+        "old",
+    ]
+    is_quiet_and_alone(page, url)
+
+
+async def test_each_backends_last_trial_stays_in_the_table(page: Page, comparison: Service, url: str) -> None:
+    await shown(page, url)
+    await comparison.say("trial", ended("threads", 0))
+    await comparison.say("trial", ended("threads", 30, rps=50.0, ping_p99_ms=None))
+    await comparison.say("trial", {**ended("asyncio", 60, rps=7.0), "valid": False})
+    await comparison.say("trial", {"text": "it died", "backend": "threads", "valid": False, "figures": None})
+    await comparison.say("point", seen(1000))
+    await until(page, f"liveCharts.plots[0].data[0].at(-1) === {START_S + 1000}")
+    assert (await page.evaluate(ROWS))[:2] == [
+        ["asyncio", "7.0", "20", "60", "0", "5.0"],
+        ["threads", "50", "20", "60", "0", "\u2013"],
+    ]
+    assert await page.evaluate(
+        "[...document.querySelectorAll('#now tr')].map(row => row.querySelectorAll('td.old').length)"
+    ) == [5, 0, 0, 0]  # fmt: skip
+    assert await page.evaluate("liveCharts.plots[0].data[0].length") == 1, "the trials were too long ago"
+    is_quiet_and_alone(page, url)
+
+
+async def test_the_table_has_trials_of_one_workload(page: Page, comparison: Service, url: str) -> None:
+    await shown(page, url)
+    of = "document.getElementById('workload').textContent"
+    await comparison.say("trial", ended("threads", 0))
+    await comparison.say("trial", ended("asyncio", 10))
+    await until(page, f"{of} === ' of primes'")
+    assert [row[1] for row in await page.evaluate(ROWS)] == ["40", "40", "\u2013", "\u2013"]
+    await comparison.say("trial", {**ended("threads", 20), "workload": "noop"})
+    await until(page, f"{of} === ' of noop'")
+    assert [row[1] for row in await page.evaluate(ROWS)] == ["\u2013", "40", "\u2013", "\u2013"]
+
+
+async def test_who_comes_later_sees_the_trials_that_are_over(
+    page: Page, comparison: Service, url: str
+) -> None:
+    comparison.greeting = hello([seen(9)], captures=False, trials=[ended("threads", 2)])
+    await shown(page, url)
+    assert (await page.evaluate(ROWS))[1][1:3] == ["40", "20"]
+    assert BACKENDS[BackendName.THREADS] in await colours(page, TRIALS_RATE, 2.1, 5.9)
+    comparison.greeting["title"] = "again"
+    comparison.drop()
+    await until(page, "document.querySelector('h1').textContent === 'again'")
+    assert await page.evaluate("liveCharts.plots[0].data[0].length") == 6, "five of the window and one"
+
+
+async def test_nothing_is_said_of_a_python_that_is_not_known(
+    page: Page, comparison: Service, url: str
+) -> None:
+    await shown(page, url)
+    said = "['python', 'gil'].map(id => document.getElementById(id)).map(one => one.checkVisibility() && one.textContent)"
+    assert await page.evaluate(said) == [False, False]
+    await comparison.say("runs_on", {"python": "3.14.2", "gil": False})
+    await until(page, f"({said})[0] === 'Python 3.14.2'")
+    assert await page.evaluate(said) == ["Python 3.14.2", "GIL off"]
+
+
+@pytest.mark.parametrize("width", [1400, 500])
+async def test_a_comparison_says_nothing_of_what_only_a_service_has(
+    page: Page, comparison: Service, url: str, width: int
+) -> None:
+    comparison.greeting = hello([seen(9)], captures=False, trials=[ended("threads", 2)])
+    await shown(page, url, width=width)
+    text = await page.evaluate("document.body.innerText")
+    assert "A trial's figures come after its window" in text
+    assert "The last second" not in text
+    assert "curl" not in text
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert not [address for address in page.requests if "/workloads" in address]
+    is_quiet_and_alone(page, url)
+
+
+async def test_a_comparison_is_followed(page: Page, service: Service, comparison: Service, url: str) -> None:
+    comparison.greeting = hello(captures=False, no_captures="They come at the end.")
+    await shown(page, url)
+    assert await page.evaluate("document.getElementById('captures').checkVisibility()")
+    for section in ("progress", "trials", "flames"):
         assert not await page.evaluate(f"document.getElementById('{section}').checkVisibility()")
     service.graphs["one.svg"] = graph_of("f")
     await service.say("note", {"text": "block 1 of 3"})
-    await service.say("trial", {"text": "[1/2] one", "backend": "threads", "valid": True})
-    await service.say("trial", {"text": "[2/2] two", "backend": "asyncio", "valid": False})
+    await service.say("trial", {**ended("threads", 0), "text": "[1/2] one"})
+    await service.say("trial", {"text": "[2/2] two", "backend": "asyncio", "valid": False, "figures": None})
     await service.say("graph", {"url": "/flames/one.svg", "title": "primes threads waiting"})
     await until(page, "document.querySelector('#drawn img')?.complete")
     assert await page.evaluate("document.getElementById('progress').innerText") == "block 1 of 3"
@@ -561,6 +688,7 @@ async def test_a_comparison_is_followed(page: Page, service: Service, url: str) 
     ) == [["b-asyncio invalid", "[2/2] two not valid"], ["b-threads", "[1/2] one"]]  # fmt: skip
     assert await page.evaluate("document.querySelector('#drawn img').getBoundingClientRect().height > 100")
     assert await page.evaluate("document.querySelector('#drawn a').href") == f"{url}flames/one.svg"
+    assert not await page.evaluate("document.getElementById('captures').checkVisibility()")
     is_quiet_and_alone(page, url)
 
 
@@ -619,11 +747,16 @@ async def test_a_flame_graph_is_captured_and_shown(page: Page, service: Service,
     service.profiles = [profile("running"), profile("done", graphs=samples)]
     service.graphs = {"waiting": graph_of("<b>mine</b>"), "holding": graph_of("held")}
     await shown(page, url)
+    await page.evaluate(
+        "(() => { window.told = []; const left = document.getElementById('left');"
+        " const button = document.querySelector('#capture button');"
+        " new MutationObserver(() => told.push([left.textContent, button.disabled]))"
+        ".observe(left, { childList: true }) })()"
+    )
     await order(page, rate=50)
-    left = "document.getElementById('left').innerText"
-    await until(page, f"{left} === 'Capturing: 1 s left'")
-    assert await page.evaluate("document.querySelector('#capture button').disabled")
     await until(page, "document.querySelectorAll('#taken svg.flame.live').length === 2")
+    told = await page.evaluate("told")
+    assert (told[0], told[-1]) == (["Capturing: 1 s left", True], ["Drawing", True])
     assert service.orders == [("application/json", {"kind": "waiting", "seconds": 1, "rate": 50})]
     assert not await page.evaluate("document.getElementById('running').checkVisibility()")
     assert not await page.evaluate("document.querySelector('#capture button').disabled")

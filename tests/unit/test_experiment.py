@@ -17,7 +17,7 @@ from factories import LOAD, MACHINE
 from gilscope import child
 from gilscope.compare import experiment, metering, trial
 from gilscope.compare.experiment import Experiment, Tools
-from gilscope.compare.figures import failed_trial
+from gilscope.compare.figures import RanOn, failed_trial
 from gilscope.compare.machine import describe_machine
 from gilscope.compare.metering import cpu_seconds, memory_mb
 from gilscope.compare.plan import Slot, schedule
@@ -115,8 +115,8 @@ class Diary:
     def enters(self, slot: Slot, phase: Phase) -> None:
         self.entries.append(f"{phase} {slot.target.workload}")
 
-    def serves(self, slot: Slot, metrics_url: str, lens_url: str | None) -> None:
-        self.entries.append(f"serves {slot.position} {metrics_url} {lens_url}")
+    def serves(self, slot: Slot, ran_on: RanOn, lens_url: str | None) -> None:
+        self.entries.append(f"serves {slot.position} {ran_on.python} {ran_on.gil_enabled} {lens_url}")
 
     def draws(self, flame: Flame) -> None:
         self.entries.append(f"draws {flame.path}")
@@ -547,7 +547,7 @@ def trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
     return make
 
 
-SERVES = "serves 2 http://there/metrics http://lens"
+SERVES = "serves 2 3.14.0 True http://lens"
 
 
 def test_a_trial_goes_through_its_phases_and_is_profiled_under_load_after_the_window(trying: Try) -> None:

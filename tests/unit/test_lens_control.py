@@ -13,6 +13,7 @@ from gilscope.child import START_S, STOP_GRACE_S
 from gilscope.errors import GilscopeError, LensError
 from gilscope.lens import control, process
 from gilscope.lens.control import SLACK_S, Lens
+from gilscope.lens.exporter import LensCollector
 from gilscope.lens.ledger import NO_SPAN
 from gilscope.lens.process import Observer
 from gilscope.lens.readings import Window
@@ -238,6 +239,22 @@ def test_an_observer_says_when_what_it_watches_ends(observer: Observer) -> None:
         target.end()
         answer = observer.obey({"seconds": 5.0, "rate_hz": 500.0})
     assert answer == {"error": "the process that was watched has ended", "remedy": "see why it ended"}
+
+
+@pytest.mark.integration
+def test_what_an_observer_exposes_begins_anew_with_each_process() -> None:
+    collector = LensCollector()
+    observer = Observer(collector)
+    try:
+        with obedient() as one, obedient() as two:
+            observer.obey({"watch": one.pid})
+            observer.obey({"seconds": 0.05, "rate_hz": 500.0})
+            assert collector.reading.seconds[ThreadRole.OTHER].wall_s > 0
+            observer.obey({"watch": two.pid})
+            assert collector.reading.seconds[ThreadRole.OTHER].wall_s == 0
+            assert collector.reading.living[ThreadRole.OTHER] == 1
+    finally:
+        observer.close()
 
 
 def test_an_observer_that_never_watched_can_be_closed() -> None:

@@ -15,7 +15,7 @@ from gilscope.live.feed import Feed
 from gilscope.live.reading import NONE, Reading
 
 FAST_S = 0.01
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Source:
@@ -26,8 +26,9 @@ class Source:
         self.reads = 0
         self.gaps: set[int] = set()
 
-    async def open(self) -> None:
+    async def open(self, changed: Callable[[], None]) -> None:
         self.events.append("open")
+        self.changed = changed
 
     async def read(self) -> Reading | None:
         number, self.reads = self.reads, self.reads + 1
@@ -111,6 +112,19 @@ async def test_a_viewer_is_told_everything_and_then_what_is_new(open_feed: Open)
         event, first = await viewer.next()
         assert (event, first["t"], first["backends"]["threads"]["rps"]) == ("point", 1.0, 1.0)
         assert (await viewer.next())[1]["t"] == 2.0
+
+
+async def test_what_the_source_has_to_say_later_on_is_told(open_feed: Open) -> None:
+    source = Source()
+    client = await open_feed(Feed(source, FAST_S))
+    async with client.get("/live") as answer:
+        viewer = Viewer(answer)
+        await viewer.wanted("point")
+        source.events.append("open")
+        source.changed()
+        hello = await viewer.wanted("hello")
+        assert hello["opened"] == 2
+        assert hello["history"][0]["t"] == 1.0
 
 
 async def test_nothing_is_read_before_anybody_looks_and_after_everybody_left(open_feed: Open) -> None:

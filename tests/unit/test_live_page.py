@@ -63,6 +63,14 @@ def test_the_page_is_whole(captures: bool) -> None:  # noqa: FBT001
     assert (("a", "href", "/profiles") in reader.attributes) is captures
 
 
+@pytest.mark.parametrize(("comparison", "watches"), [(False, "service"), (True, "comparison")])
+def test_the_page_knows_what_it_watches(comparison: bool, watches: str) -> None:  # noqa: FBT001
+    reader = Reader(page(title="primes", captures=False, comparison=comparison))
+    assert [value for tag, name, value in reader.attributes if (tag, name) == ("body", "data-watches")] == [
+        watches
+    ]
+
+
 def test_ids_are_there_once() -> None:
     ids = [
         value for _, name, value in Reader(page(title="", captures=True)).attributes if name == "id" and value

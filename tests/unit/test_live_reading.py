@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
-from gilscope.exposition import BOUNDS, BUCKETS, SIZE, PlainHistogram
-from gilscope.live.reading import NONE, Counts, Reading, less, point, quantile_ms, scraped, thread_states
-from gilscope.model import BackendName
+from gilscope.exposition import BUCKETS, SIZE, PlainHistogram
+from gilscope.lens.exporter import LensCollector
+from gilscope.lens.exporter import Reading as LensReading
+from gilscope.live.reading import NONE, Counts, Reading, less, point, quantile_ms, thread_states
+from gilscope.model import BackendName, StateSeconds, ThreadRole
 from gilscope.web.metrics import ServiceMetrics
 
 EMPTY = Reading(100.0, {"threads": NONE}, {"threads": 0}, {"threads": 0}, {"threads": 0})
@@ -106,16 +107,10 @@ def metrics() -> ServiceMetrics:
     return found
 
 
-def test_what_was_scraped_is_what_the_service_itself_reads() -> None:
-    own = metrics()
-    text = generate_latest(own.registry).decode()
-    found = scraped(5.0, text, origin="here")
-    assert (found.at_s, found.origin, found.states) == (5.0, "here", None)
+def test_a_service_reads_its_own_counters() -> None:
     names = [BackendName.THREADS]
-    assert {name: list(found.answered[name]) for name in found.answered} == own.answered(names)
-    assert dict(found.failed) == own.failed(names) == {"threads": 2}
-    assert list(found.lag) == own.loop_lag.counts
-    assert sum(found.answered["threads"]) == 2
+    assert metrics().answered(names) == {"threads": counts(0.002, 0.002)}
+    assert metrics().failed(names) == {"threads": 2}
 
 
 def test_a_backend_without_requests_has_zeros() -> None:
@@ -123,30 +118,17 @@ def test_a_backend_without_requests_has_zeros() -> None:
     assert metrics().failed([BackendName.PROCESSES]) == {"processes": 0}
 
 
-def test_thread_states_are_read_from_the_lens() -> None:
-    text = (
-        "# TYPE gilscope_thread_state_seconds counter\n"
-        'gilscope_thread_state_seconds_total{role="loop",state="on_cpu"} 1.5\n'
-        'gilscope_thread_state_seconds_total{role="loop",state="gil_wait"} 0.5\n'
-        "# TYPE gilscope_lens_looks counter\n"
-        "gilscope_lens_looks_total 7\n"
-    )
-    assert thread_states(text) == {"loop": {"on_cpu": 1.5, "gil_wait": 0.5}}
-    assert scraped(1.0, "", text).states == {"loop": {"on_cpu": 1.5, "gil_wait": 0.5}}
-
-
-def test_a_service_with_other_buckets_is_refused() -> None:
+def test_thread_states_are_read_from_what_a_lens_exposes() -> None:
+    lens = LensCollector()
+    seconds = dict.fromkeys(ThreadRole, StateSeconds(1e-7, 2.0, 3.5, 12345678.25, 9.0))
+    lens.reading = LensReading(seconds, tells_holders=True)
     registry = CollectorRegistry()
-    Histogram("gilscope_event_loop_lag_seconds", "lag", registry=registry).observe(1)
-    with pytest.raises(ValueError, match="this is another gilscope"):
-        scraped(1.0, generate_latest(registry).decode())
+    registry.register(lens)
+    states = {"on_cpu": 1e-7, "runqueue": 2.0, "gil_wait": 3.5, "blocked": 12345678.25}
+    assert thread_states(generate_latest(registry).decode()) == dict.fromkeys(
+        ("loop", "worker", "other"), states
+    )
 
 
-def test_cumulative_buckets_are_taken_apart() -> None:
-    steps = [1, 0, 2, *[0] * (SIZE - 3)]
-    lines = [
-        f'gilscope_event_loop_lag_seconds_bucket{{le="{bound}"}} {value}'
-        for bound, value in zip(BOUNDS, accumulate(steps), strict=True)
-    ]
-    text = "\n".join(["# TYPE gilscope_event_loop_lag_seconds histogram", *lines, ""])
-    assert scraped(1.0, text).lag == steps
+def test_what_is_no_lens_has_no_states() -> None:
+    assert thread_states(generate_latest(metrics().registry).decode()) == {}

@@ -17,7 +17,7 @@ from factories import LOAD, MACHINE
 from gilscope.compare import experiment, trial
 from gilscope.compare.capacity import CONFIRM_SHARE, FLOOR_RATE, MAX_RATE, PRECISION
 from gilscope.compare.experiment import Fit, Rank, Tools
-from gilscope.compare.figures import failed_trial
+from gilscope.compare.figures import RanOn, failed_trial
 from gilscope.compare.plan import Slot, load_of
 from gilscope.compare.seeking import BEGIN_AT_MOST, BEGIN_RATE, CURVE, KEPT_UP, CapacitySearch, kept
 from gilscope.compare.store import RUN_FILE, RunFolder
@@ -151,8 +151,8 @@ class Diary:
     def enters(self, slot: Slot, phase: Phase) -> None:
         self.entries.append(f"{phase} {slot.target.workload}")
 
-    def serves(self, slot: Slot, metrics_url: str, lens_url: str | None) -> None:
-        self.entries.append(f"serves {slot.position} {metrics_url} {lens_url}")
+    def serves(self, slot: Slot, ran_on: RanOn, lens_url: str | None) -> None:
+        self.entries.append(f"serves {slot.position} {ran_on.python} {ran_on.gil_enabled} {lens_url}")
 
     def draws(self, flame: Flame) -> None:
         self.entries.append(f"draws {flame.path}")

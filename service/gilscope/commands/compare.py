@@ -164,7 +164,7 @@ def _run_and_finish(options: argparse.Namespace, start: Start, page: LivePage | 
         watcher = stack.enter_context(watching(plan, slots, verdicts_to_stderr=options.json, left=open_slots))
         if page is not None:
             watcher = LiveWatcher(watcher, page, plan, slots)
-            page.tell("note", {"text": f"resumed: {how_far(run)}" if run.resumed_at else ""})
+            page.tell("note", {"text": f"resumed: {how_far(run)}" if run.resumed_at else "preparing"})
         for caution in start.cautions:
             watcher.warns(caution)
         upstream_url = stack.enter_context(_upstream(plan))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from gilscope.commands.progress import happening, numbered
+from gilscope.compare.figures import RanOn
 from gilscope.compare.plan import Slot
 from gilscope.compare.watching import Phase, Watcher
 from gilscope.live.control import LivePage
@@ -22,6 +24,7 @@ class LiveWatcher:
 
     def __init__(self, inner: Watcher, page: LivePage, plan: Plan, slots: Sequence[Slot]) -> None:
         self._inner, self._page, self._plan, self._total = inner, page, plan, len(slots)
+        self._window_begun = 0.0
 
     def begins(self, slot: Slot) -> None:
         """Pass it on."""
@@ -32,14 +35,17 @@ class LiveWatcher:
         self._inner.enters(slot, phase)
         if phase in {Phase.STARTING, Phase.STOPPING}:
             self._page.tell("serves", None)
+        if phase is Phase.MEASURING:
+            self._window_begun = time.time()
         self._page.tell(
             "note", {"text": f"{numbered(slot, self._total)} {happening(self._plan, slot, phase)}"}
         )
 
-    def serves(self, slot: Slot, metrics_url: str, lens_url: str | None) -> None:
-        """Say where to read."""
-        self._inner.serves(slot, metrics_url, lens_url)
-        self._page.tell("serves", {"metrics_url": metrics_url, "lens_url": lens_url})
+    def serves(self, slot: Slot, ran_on: RanOn, lens_url: str | None) -> None:
+        """Say what the service runs on, and where to read what the lens sees."""
+        self._inner.serves(slot, ran_on, lens_url)
+        self._page.tell("runs_on", {"python": ran_on.python, "gil": ran_on.gil_enabled})
+        self._page.tell("serves", {"lens_url": lens_url})
 
     def draws(self, flame: Flame) -> None:
         """Show the graph, where there is something on it."""
@@ -52,7 +58,14 @@ class LiveWatcher:
         """Show the trial's figures."""
         self._inner.ends(slot, trial)
         text = f"{numbered(slot, self._total)} {describe_trial(trial)}"
-        self._page.tell("trial", {"text": text, "backend": slot.backend, "valid": trial.valid})
+        told = {
+            "text": text,
+            "workload": trial.workload,
+            "backend": slot.backend,
+            "valid": trial.valid,
+            "figures": _figures(trial, self._window_begun),
+        }
+        self._page.tell("trial", told)
 
     def concludes(self, verdict: Verdict, found: Classification | None) -> None:
         """Show the verdict."""
@@ -62,6 +75,22 @@ class LiveWatcher:
     def warns(self, caution: Caution) -> None:
         """Pass it on."""
         self._inner.warns(caution)
+
+
+def _figures(trial: Trial, begun: float) -> Mapping[str, float | None] | None:
+    """Return what the page draws of a trial whose window began at ``begun``, in seconds since 1970; None where it has no figures."""
+    if trial.latency_ms is None:
+        return None
+    probe, seconds = trial.probe_latency_ms, trial.load.seconds
+    return {
+        "begun": begun,
+        "seconds": seconds,
+        "rps": trial.throughput_rps,
+        "failed": trial.errors / seconds,
+        "p50_ms": trial.latency_ms.p50,
+        "p99_ms": trial.latency_ms.p99,
+        "ping_p99_ms": None if probe is None else probe.p99,
+    }
 
 
 @contextmanager
@@ -86,7 +115,6 @@ def _described(plan: Plan, title: str) -> Mapping[str, object]:
     watches = plan.lens and plan.url is None
     return {
         "title": title,
-        "python": ".".join(map(str, sys.version_info[:3])),
         "backends": list(plan.backends),
         "states": watches,
         "no_states": None if watches else "The lens does not watch this comparison.",

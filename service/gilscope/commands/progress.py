@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from gilscope.compare.figures import RanOn
 from gilscope.compare.plan import Slot, planned_seconds
 from gilscope.compare.watching import Phase, Watcher
 from gilscope.model import Caution, Classification, Flame, Plan, Trial, Verdict
@@ -49,7 +50,7 @@ class PlainWatcher:
     def enters(self, slot: Slot, phase: Phase) -> None:
         """Nothing."""
 
-    def serves(self, slot: Slot, metrics_url: str, lens_url: str | None) -> None:
+    def serves(self, slot: Slot, ran_on: RanOn, lens_url: str | None) -> None:
         """Nothing."""
 
     def draws(self, flame: Flame) -> None:

@@ -120,7 +120,8 @@ class TrialRunner:
 
             observation.watch(service.pid)
             lens_url = None if self.lens is None else self.lens.metrics_url
-            self.watcher.serves(slot, service.metrics_url, lens_url)
+            ran_on = RanOn(service.python, service.gil_enabled)
+            self.watcher.serves(slot, ran_on, lens_url)
             self.watcher.enters(slot, Phase.WARM_UP)
             begun = time.monotonic()
             with self.generator.load(self._order(slot, service.url, stem), on_window) as measured:
@@ -134,7 +135,7 @@ class TrialRunner:
                     measured,
                     usage,
                     observation.window(),
-                    ran_on=RanOn(service.python, service.gil_enabled),
+                    ran_on=ran_on,
                     samples=stem,
                 )
                 trial = _with_caution(trial, observation.caution)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Protocol
 
+from gilscope.compare.figures import RanOn
 from gilscope.compare.plan import Slot
 from gilscope.model import Caution, Classification, Flame, Trial, Verdict
 
@@ -31,8 +32,8 @@ class Watcher(Protocol):
         """The trial enters a phase."""
         ...
 
-    def serves(self, slot: Slot, metrics_url: str, lens_url: str | None) -> None:
-        """The trial's service is up: where it, and a lens that exports, serve their metrics."""
+    def serves(self, slot: Slot, ran_on: RanOn, lens_url: str | None) -> None:
+        """The trial's service is up: what it runs on, and where a lens that exports serves what it sees."""
         ...
 
     def draws(self, flame: Flame) -> None:

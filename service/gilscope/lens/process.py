@@ -47,6 +47,7 @@ class Observer:
     def _begin(self, pid: int) -> dict[str, object]:
         self.close()
         self._watch, self._totals = Watch(pid, family=True), Totals()
+        self._expose()  # Who reads along must not compare this one with the one before.
         return {"python": self._watch.python}
 
     def _observe(self, seconds: float, rate_hz: float) -> dict[str, object]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
 from aiohttp import web
@@ -32,8 +32,8 @@ _WAITING = 50
 class Source(Protocol):
     """Where readings come from."""
 
-    async def open(self) -> None:
-        """Prepare to read: the first viewer has come."""
+    async def open(self, changed: Callable[[], None]) -> None:
+        """Prepare to read: the first viewer has come. ``changed`` is to be called if :meth:`describe` says something new."""
         ...
 
     async def read(self) -> Reading | None:
@@ -112,6 +112,9 @@ class Feed:
         finally:
             self._viewers.discard(queue)
 
+    def _greet(self) -> None:
+        self._tell(self._hello())
+
     def _hello(self) -> bytes:
         return encode("hello", {**self._source.describe(), "history": list(self._history)})
 
@@ -120,8 +123,8 @@ class Feed:
         while True:
             await self._come.wait()
             try:
-                await self._source.open()
-                self._tell(self._hello())  # What there is to see may only be known now.
+                await self._source.open(self._greet)
+                self._greet()  # What there is to see may only be known now.
                 await self._read()
             finally:
                 await self._source.close()

@@ -22,16 +22,18 @@ _STATES = {"on_cpu": "cpu"}
 """The stream's names of thread states that the palette calls otherwise."""
 
 
-def page(*, title: str, captures: bool) -> str:
+def page(*, title: str, captures: bool, comparison: bool = False) -> str:
     """Return the page as HTML.
 
     Args:
         title: what is watched, as any text.
         captures: whether flame graphs may be taken; without, there is no form, and the stream says why.
+        comparison: whether a comparison is watched, trial by trial, and not a service, second by second.
     """
     return Template(_static("page.html")).substitute(
         title=escape(title),
         style="\n".join((_static("uplot/uPlot.min.css"), palette.css(), viewer_style(), _static("live.css"))),
+        watches="comparison" if comparison else "service",
         states=_states(),
         profiles='<a id="profiles" href="/profiles">Profiles</a>' if captures else "",
         form=_form() if captures else "",

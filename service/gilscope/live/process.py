@@ -1,9 +1,13 @@
-"""The live page of a running comparison, in a process of its own: what is measured and what measures pay nothing for it.
+"""The live page of a running comparison, in a process of its own, which never asks the service that is measured.
+
+To answer a scrape takes the service some milliseconds of its GIL. So what is shown while a trial runs is what the lens
+sees, which lives in another process, and a trial's figures come once it is over, as the comparison has them.
 
 ``python -m gilscope.live.process --port N RUN`` prints ``{"url"}`` and reads from standard input, a JSON object per line,
-what happens: ``{"plan": {…}}`` (title, Python, backends), ``{"serves": {"metrics_url", "lens_url"}}`` (null between
-two trials), ``{"note"}``, ``{"trial"}``, ``{"graph"}`` and ``{"end": {"report"}}``. The last three are sent on to those who look as they
-are. It ends when its input does, and after the end as soon as everybody who looked has the report.
+what happens: ``{"plan": {…}}`` (title, backends), ``{"serves": {"lens_url"}}`` (null between two trials),
+``{"runs_on": {"python", "gil"}}``, ``{"note"}``, ``{"trial"}``, ``{"graph"}`` and ``{"end": {"report"}}``. The last five are
+sent on to those who look as they are. It ends when its input does, and after the end as soon as everybody who looked has the
+report.
 """
 
 from __future__ import annotations
@@ -15,25 +19,28 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 from aiohttp import web
 
+from gilscope.address import names_this_machine
 from gilscope.live.feed import Feed
+from gilscope.live.lens import states_at
 from gilscope.live.page import page, policy
-from gilscope.live.reading import Reading, scraped
+from gilscope.live.reading import Reading, States
 
-EVERY_S = 0.5
-"""Trials are short."""
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
 
-ANSWER_S = 2.0
 FAREWELL_S = 3.0
 """How long those who look have to fetch the report."""
 
 NO_CAPTURES = "A comparison takes its own flame graphs, in the last block of each backend."
+TOLD = frozenset({"runs_on", "note", "trial", "graph", "end"})
+"""What those who look are told as it is."""
+
 SVG_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
 )
@@ -41,23 +48,24 @@ SVG_POLICY = (
 
 
 class Comparison:
-    """A running comparison as a source of readings: those of whichever service is up."""
+    """A running comparison as a source of readings: those of the lens on whichever service is up."""
 
     def __init__(self) -> None:
         self.known: dict[str, Any] = {
-            "title": "gilscope compare", "python": "", "gil": True, "backends": [], "captures": False,
+            "title": "gilscope compare", "python": None, "gil": None, "backends": [], "captures": False,
             "no_captures": NO_CAPTURES, "states": True, "no_states": None, "trials": [], "graphs": [], "note": None,
             "report": None,
         }  # fmt: skip
-        self._serves: Mapping[str, str | None] | None = None
-        self._client: aiohttp.ClientSession | None = None
+        self._lens_url: str | None = None
+        self._services = 0
 
     def learn(self, event: str, data: Any) -> None:  # noqa: ANN401  JSON
         """Take in what happened."""
-        if event == "plan":
+        if event in {"plan", "runs_on"}:
             self.known |= data
         elif event == "serves":
-            self._serves = data
+            self._lens_url = None if data is None else data["lens_url"]
+            self._services += 1
         elif event == "note":
             self.known["note"] = data["text"]
         elif event in {"trial", "graph"}:
@@ -69,31 +77,23 @@ class Comparison:
         """Return all that is known."""
         return self.known
 
-    async def open(self) -> None:
-        """Prepare to ask services."""
-        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S))
+    async def open(self, changed: Callable[[], None]) -> None:
+        """Do nothing: the lens is there anyway."""
 
     async def close(self) -> None:
-        """Ask no more."""
-        if self._client is not None:
-            await self._client.close()
+        """Do nothing."""
 
-    async def read(self) -> Reading | None:
-        """Scrape the service that is up; None where there is none, or it does not answer in time."""
-        serves = self._serves
-        if serves is None:
-            return None
-        try:
-            lens = await self._get(serves["lens_url"]) if serves["lens_url"] else None
-            url = str(serves["metrics_url"])
-            return scraped(time.time(), await self._get(url), lens, origin=url)
-        except (TimeoutError, aiohttp.ClientError, ValueError):
-            return None
+    async def read(self) -> Reading:
+        """Return what the lens has seen so far; nothing where there is none, or it does not answer in time."""
+        at_s, origin = time.time(), str(self._services)
+        return Reading(at_s, {}, {}, {}, {}, states=await self._states(), origin=origin)
 
-    async def _get(self, url: str) -> str:
-        assert self._client is not None
-        async with self._client.get(url) as answer:
-            return await answer.text()
+    async def _states(self) -> States | None:
+        if self._lens_url is None:
+            return None
+        with contextlib.suppress(OSError):
+            return await states_at(self._lens_url)
+        return None
 
 
 COMPARISON = web.AppKey("comparison", Comparison)
@@ -105,9 +105,9 @@ FETCHED = web.AppKey("fetched", asyncio.Semaphore)
 
 def create_app(folder: Path) -> web.Application:
     """Return the application over a run's folder."""
-    app = web.Application()
+    app = web.Application(middlewares=[_from_here_alone])
     app[COMPARISON] = Comparison()
-    app[FEED] = Feed(app[COMPARISON], EVERY_S)
+    app[FEED] = Feed(app[COMPARISON])
     app[FOLDER] = folder
     app[FETCHED] = asyncio.Semaphore(0)
     app.router.add_get("/", _show)
@@ -118,6 +118,14 @@ def create_app(folder: Path) -> web.Application:
     return app
 
 
+@web.middleware
+async def _from_here_alone(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn away a page of another site that has its name point here: what is shown has source paths."""
+    if not names_this_machine(request.host):
+        raise web.HTTPForbidden(text=f"this is for this machine alone, and {request.host!r} is another name")
+    return await handler(request)
+
+
 async def _show(request: web.Request) -> web.Response:
     known = request.app[COMPARISON].known
     headers = {
@@ -125,7 +133,7 @@ async def _show(request: web.Request) -> web.Response:
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
     }
-    text = page(title=known["title"], captures=False)
+    text = page(title=known["title"], captures=False, comparison=True)
     return web.Response(text=text, content_type="text/html", headers=headers)
 
 
@@ -193,7 +201,7 @@ async def _obey(app: web.Application) -> None:
             comparison.learn(event, data)
             if event == "end":
                 leaving = feed.viewers
-            if event in {"note", "trial", "graph", "end"}:
+            if event in TOLD:
                 feed.tell(event, data)
             elif event == "plan":
                 feed.tell("hello", {**comparison.describe(), "history": []})

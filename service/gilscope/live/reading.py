@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
-
-from prometheus_client.parser import text_string_to_metric_families
 
 from gilscope.exposition import BUCKETS, SIZE
-
-if TYPE_CHECKING:
-    from prometheus_client.samples import Sample
 
 Counts = Sequence[int]
 """How many observations fell into each bucket of :data:`gilscope.exposition.BUCKETS`, and beyond the last."""
@@ -22,6 +17,10 @@ NONE: Counts = (0,) * SIZE
 
 States = Mapping[str, Mapping[str, float]]
 """Seconds by thread role and state."""
+
+_STATE = re.compile(
+    r'^gilscope_thread_state_seconds_total\{role="(\w+)",state="(\w+)"\} (\S+)$', re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,6 @@ class Reading:
     lag: Counts = NONE
     states: States | None = None
     origin: str = ""
-
-
-def add(*every: Counts) -> Counts:
-    """Add bucket by bucket."""
-    return [sum(one) for one in zip(*every, strict=True)]
 
 
 def less(after: Counts, before: Counts) -> Counts:
@@ -112,66 +106,12 @@ def _shares(before: States | None, after: States | None) -> dict[str, dict[str, 
     return shares or None
 
 
-def scraped(at_s: float, service: str, lens: str | None = None, origin: str = "") -> Reading:
-    """Read the text that a service, and its lens, expose to Prometheus.
-
-    Raises:
-        ValueError: this is no such text.
-    """
-    failed: dict[str, int] = defaultdict(int)
-    queued: dict[str, int] = {}
-    active: dict[str, int] = {}
-    requests, lag = _Cumulative(), _Cumulative()
-    for sample in _samples(service):
-        labels, name, value = sample.labels, sample.name, int(sample.value)
-        backend = labels.get("backend", "")
-        if name == "gilscope_request_duration_seconds_bucket" and labels["status"] == "200":
-            requests.add(backend, labels["workload"], value)
-        elif name == "gilscope_request_duration_seconds_count" and labels["status"] != "200":
-            failed[backend] += value
-        elif name == "gilscope_event_loop_lag_seconds_bucket":
-            lag.add("", "", value)
-        elif name == "gilscope_backend_queued_tasks":
-            queued[backend] = value
-        elif name == "gilscope_backend_active_tasks":
-            active[backend] = value
-    states = None if lens is None else thread_states(lens)
-    return Reading(
-        at_s, requests.counts(), failed, queued, active, lag.counts().get("", NONE), states, origin
-    )
-
-
-class _Cumulative:
-    """Collects the cumulative buckets of several histograms, in the order in which they are exposed."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-
-    def add(self, backend: str, workload: str, value: int) -> None:
-        self._found[backend][workload].append(value)
-
-    def counts(self) -> dict[str, Counts]:
-        """Return each backend's own counts, of all workloads together."""
-        return {
-            backend: add(*(_steps(cumulative) for cumulative in workloads.values()))
-            for backend, workloads in self._found.items()
-        }
-
-
-def _steps(cumulative: Sequence[int]) -> Counts:
-    if len(cumulative) != SIZE:
-        raise ValueError(f"a histogram of {len(cumulative)} buckets: this is another gilscope")
-    return [high - low for low, high in pairwise((0, *cumulative))]
-
-
 def thread_states(lens: str) -> States:
-    """Read seconds by role and state from the text that a lens exposes."""
+    """Read seconds by role and state from the text that a lens of ours exposes.
+
+    Not with a parser of all that Prometheus may say: a service reads this once a second on the loop that is measured.
+    """
     found: dict[str, dict[str, float]] = defaultdict(dict)
-    for sample in _samples(lens):
-        if sample.name == "gilscope_thread_state_seconds_total":
-            found[sample.labels["role"]][sample.labels["state"]] = sample.value
+    for role, state, seconds in _STATE.findall(lens):
+        found[role][state] = float(seconds)
     return found
-
-
-def _samples(text: str) -> Iterable[Sample]:
-    return (sample for family in text_string_to_metric_families(text) for sample in family.samples)

@@ -6,22 +6,25 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import aiohttp
 from aiohttp import web
 
 from gilscope.backends.execution import gil_enabled
 from gilscope.errors import LensError
 from gilscope.lens.companion import Companion
 from gilscope.live.feed import Feed
+from gilscope.live.lens import states_at
 from gilscope.live.page import page, policy
-from gilscope.live.reading import Reading, States, thread_states
+from gilscope.live.reading import Reading, States
 from gilscope.web.profile_pages import headers
 from gilscope.web.service import SERVICE, Service
 
 FEED = web.AppKey("feed", Feed)
-ANSWER_S = 0.5
+ENDED = (
+    "Who waits for the GIL is not known any more: the lens has ended. "
+    "Leave this page for some seconds, and the next who opens it starts another."
+)
 NO_CAPTURES = "Flame graphs: start the service with --profiles, or see gilscope profile --pid."
 TITLE_CHARS = 40
 
@@ -51,12 +54,12 @@ class Own:
         self._service = service
         self._lens = OwnLens(service)
 
-    async def open(self) -> None:
+    async def open(self, changed: Callable[[], None]) -> None:
         """Start a lens, unless one runs anyway."""
-        await self._lens.open()
+        await self._lens.open(changed)
 
     async def read(self) -> Reading:
-        """Read the counters; the loop spends some 0.1 ms on it."""
+        """Read the counters; to ask the lens costs the loop a millisecond, and most of what the page costs it."""
         service, metrics = self._service, self._service.metrics
         backends = service.backends
         return Reading(
@@ -99,41 +102,51 @@ class OwnLens:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._companion: Companion | None = None
-        self._client: aiohttp.ClientSession | None = None
+        self._changed: Callable[[], None] = lambda: None
         self.url: str | None = None
         self.problem: str | None = None
         """Why there is none, and what to do."""
 
-    async def open(self) -> None:
-        """Start it; where that cannot be, :attr:`problem` says why."""
-        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S))
-        self.problem = None
+    async def open(self, changed: Callable[[], None]) -> None:
+        """Start it; where that cannot be, :attr:`problem` says why. ``changed`` is called if there is none later on."""
+        self._changed, self.problem = changed, None
+        self.url = self._service.lens_url
+        if self.url is None:
+            await self._start()
+
+    async def _start(self) -> None:
         try:
-            self.url = self._service.lens_url or await self._start()
+            self._companion = Companion("127.0.0.1", 0)
+            self.url = await self._companion.watch(os.getpid())
         except LensError as problem:
             await self._stop()
             self.problem = f"Who waits for the GIL is not known: {problem}"
 
-    async def _start(self) -> str:
-        self._companion = Companion("127.0.0.1", 0)
-        return await self._companion.watch(os.getpid())
-
     async def states(self) -> States | None:
         """Return what the lens has seen so far, in seconds; None where it does not answer."""
-        if self.url is None or self._client is None:
+        if self.url is None:
             return None
         try:
-            async with self._client.get(self.url) as answer:
-                return thread_states(await answer.text())
-        except (TimeoutError, aiohttp.ClientError, ValueError):
+            return await states_at(self.url)
+        except OSError:
+            await self._replace()
             return None
+
+    async def _replace(self) -> None:
+        """Start a lens of our own in place of the service's, which has ended; if it was one of ours already, say so."""
+        self.url = None
+        if self._companion is None:
+            await self._start()
+        else:
+            await self._stop()
+            self.problem = ENDED
+        if self.problem is not None:
+            self._changed()
 
     async def close(self) -> None:
         """Stop the lens, if it was started here."""
         self.url = None
         await self._stop()
-        if self._client is not None:
-            await self._client.close()
 
     async def _stop(self) -> None:
         companion, self._companion = self._companion, None

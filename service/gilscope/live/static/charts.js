@@ -3,6 +3,8 @@ const liveCharts = (() => {
   "use strict";
   const GAP_S = 3; // points further apart are not connected
   const HELD_S = 10; // so long the last known figure stays, in grey
+  const isComparison = document.body.dataset.watches === "comparison";
+  const TRIALS_HELD_S = isComparison ? 300 : HELD_S; // backends take turns there
   const SPANS_S = [60, 120, 300]; // the time axis grows in steps: one that grows all the time cannot be read
   const STEPS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
   const LOG_STEPS = [1, 2, 5];
@@ -29,7 +31,7 @@ const liveCharts = (() => {
   // Readers take a point and a key; what is not known is undefined or null.
   const ofBackend = (figure) => (point, name) => point.backends?.[name]?.[figure];
   const ofRole = (role) => (point, state) => point.states?.[role]?.[state];
-  const [p50, p99, rps, queued, active] = ["p50_ms", "p99_ms", "rps", "queued", "active"].map(ofBackend);
+  const [p50, p99, rps, queued, active, ping] = ["p50_ms", "p99_ms", "rps", "queued", "active", "ping_p99_ms"].map(ofBackend);
   const inside = (point, name) => queued(point, name) + active(point, name);
 
   // What each chart draws for each key (a reader and a width per line), and what its legend says of a key.
@@ -37,10 +39,12 @@ const liveCharts = (() => {
   const SHOWN = {
     latency: {
       isLog: true,
+      held_s: TRIALS_HELD_S,
       lines: [[p50, 1.1], [p99, 2.4]],
       tell: (median, slow) => `p99 ${milliseconds(slow)} \u00b7 p50 ${milliseconds(median)}`,
     },
-    rate: { lines: [[rps, 2]], tell: rate },
+    rate: { held_s: TRIALS_HELD_S, lines: [[rps, 2]], tell: rate },
+    ping: { isLog: true, held_s: TRIALS_HELD_S, lines: [[ping, 2]], tell: milliseconds },
     queue: { lines: [[inside, 2]], tell: count },
     lag: { keys: ["lag"], isLog: true, lines: [[(point) => point.lag_p99_ms, 2]], tell: (lag) => `${milliseconds(lag)} ms` },
     loop: states("loop"),
@@ -48,8 +52,9 @@ const liveCharts = (() => {
   };
 
   // The latest known value up to a row; `isOld` where that row itself has none.
-  function recent(rows, read, at = rows.length - 1) {
-    for (let index = at; index >= 0 && rows[at].t - rows[index].t <= HELD_S && !rows[index].isGap; index -= 1) {
+  function recent(rows, read, at = rows.length - 1, held_s = HELD_S) {
+    for (let index = at; index >= 0 && rows[at].t - rows[index].t <= held_s; index -= 1) {
+      if (rows[index].isGap && held_s === HELD_S) break;
       const value = read(rows[index]);
       if (Number.isFinite(value)) return { value, isOld: index < at };
     }
@@ -254,7 +259,7 @@ const liveCharts = (() => {
       const isPointed = left >= 0 && this.rows.length > 0;
       const at = isPointed ? this.plot.posToIdx(left) : this.rows.length - 1;
       for (const [key, place] of this.says) {
-        const found = this.shown.lines.map(([read]) => recent(this.rows, (row) => read(row, key), at));
+        const found = this.shown.lines.map(([read]) => recent(this.rows, (row) => read(row, key), at, this.shown.held_s));
         place.textContent = this.shown.tell(...found.map((one) => one.value));
         place.classList.toggle("old", found.some((one) => one.isOld));
       }
@@ -284,7 +289,8 @@ const liveCharts = (() => {
   function begin(backends) {
     charts.forEach((chart) => chart.remove());
     const figures = [...document.querySelectorAll("figure[data-chart]")];
-    charts = figures.filter((figure) => !figure.hidden).map((figure) => new Chart(figure, backends));
+    const shown = figures.filter((figure) => figure.getClientRects().length);
+    charts = shown.map((figure) => new Chart(figure, backends));
   }
 
   function draw(points) {
@@ -297,5 +303,5 @@ const liveCharts = (() => {
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((chart) => chart.recolour()));
 
-  return { begin, draw, recent, classOf, milliseconds, rate, count, get plots() { return charts.map((chart) => chart.plot); } };
+  return { isComparison, begin, draw, recent, classOf, milliseconds, rate, count, get plots() { return charts.map((chart) => chart.plot); } };
 })();

@@ -1,16 +1,16 @@
-// The live page: takes the service's stream and keeps the words, the table and the charts up to date.
+// The live page: takes the stream of a service, or of a comparison, and keeps words, table and charts up to date.
 (() => {
   "use strict";
   const KEPT_S = 300;
   const LATE_MS = 3000;
   const RETRY_MS = 3000;
+  const { isComparison } = liveCharts;
   const COLUMNS = [
     ["rps", liveCharts.rate],
     ["p50_ms", liveCharts.milliseconds],
     ["p99_ms", liveCharts.milliseconds],
     ["failed", liveCharts.rate],
-    ["queued", liveCharts.count],
-    ["active", liveCharts.count],
+    ...(isComparison ? [["ping_p99_ms", liveCharts.milliseconds]] : [["queued", liveCharts.count], ["active", liveCharts.count]]),
   ];
   const STATES = {
     connecting: "connecting",
@@ -21,7 +21,9 @@
   };
 
   const find = (id) => document.getElementById(id);
-  let points = [];
+  let points = []; // of the stream
+  let windows = []; // those of the trials that have ended
+  let workload; // of the trials in the table
   let cells = new Map(); // of the table, by backend
   let heard = 0; // when the stream last said something
   let isIdle = false;
@@ -32,7 +34,7 @@
   // After a break the browser connects again by itself, but not if it was refused.
   function connect() {
     source = new EventSource("/live");
-    for (const [name, take] of Object.entries({ hello, point, note, trial, graph, end })) {
+    for (const [name, take] of Object.entries({ hello, runs_on: runsOn, point, note, trial, graph, end })) {
       source.addEventListener(name, (event) => {
         heard = performance.now();
         if (name !== "end") say("live");
@@ -65,13 +67,14 @@
     find("live").hidden = false;
     document.title = `gilscope: ${said.title}`;
     find("title").textContent = said.title;
-    find("python").textContent = `Python ${said.python}`;
-    find("gil").textContent = said.gil ? "GIL on" : "GIL off";
+    runsOn(said);
     find("which").textContent = said.backends.join(", ");
     find("profiles")?.toggleAttribute("hidden", !said.captures);
     liveCaptures.offer(said.captures, said.no_captures);
     showStates(said.states, said.no_states);
     points = said.history.slice(-KEPT_S);
+    windows = [];
+    workload = undefined;
     fillTable(said.backends);
     liveCharts.begin(said.backends);
     empty("trials", "ended");
@@ -80,10 +83,16 @@
     said.graphs.forEach(graph);
     note({ text: said.note ?? "" });
     report(said.report);
-    isIdle = !said.note && !said.report && !said.trials.length && !points.some(isBusy);
+    isIdle = !isComparison && !points.some(isBusy);
     find("idle").hidden = !isIdle;
     if (isIdle) explain(said.backends);
     show();
+  }
+
+  // Nothing is said of a service before there is one, or where nobody asks it.
+  function runsOn({ python, gil }) {
+    find("python").textContent = python ? `Python ${python}` : "";
+    find("gil").textContent = gil === null ? "" : gil ? "GIL on" : "GIL off";
   }
 
   function empty(section, list) {
@@ -107,7 +116,7 @@
     find("progress").hidden = !text && find("report").hidden;
   }
 
-  function trial({ text, backend, valid }) {
+  function trial({ text, workload: of, backend, valid, figures }) {
     const item = document.createElement("li");
     item.className = liveCharts.classOf(backend ?? "");
     item.append(element("span", text));
@@ -117,6 +126,19 @@
     }
     find("ended").prepend(item);
     find("trials").hidden = false;
+    if (!figures) return;
+    windows.push(...secondsOf(backend, figures));
+    if (workload !== of) fillTable([...cells.keys()]); // backends are compared at one kind of work
+    workload = of;
+    find("workload").textContent = ` of ${workload}`;
+    fillRow(backend, COLUMNS.map(([figure]) => ({ value: figures[figure], isOld: !valid })));
+    show();
+  }
+
+  // A trial's figures are those of its whole window: a level line over it.
+  function secondsOf(backend, { begun, seconds, ...figures }) {
+    const moments = [...Array(Math.ceil(seconds)).keys(), seconds];
+    return moments.map((second) => ({ t: begun + second, backends: { [backend]: figures } }));
   }
 
   function graph({ url, title }) {
@@ -130,6 +152,7 @@
     figure.append(caption, link);
     find("drawn").append(figure);
     find("flames").hidden = false;
+    find("captures").hidden = true; // it says that these will come
   }
 
   function end(said) {
@@ -172,18 +195,29 @@
       return row;
     });
     find("now").replaceChildren(...rows);
+    backends.forEach((name) => fillRow(name, COLUMNS.map(() => ({ value: null, isOld: false }))));
   }
 
   function show() {
     if (document.hidden) return; // the service and the eye both have better things to do
-    for (const [name, row] of cells) {
-      COLUMNS.forEach(([figure, write], at) => {
-        const { value, isOld } = liveCharts.recent(points, (one) => one.backends?.[name]?.[figure]);
-        row[at].textContent = write(value);
-        row[at].classList.toggle("old", isOld);
-      });
+    if (isComparison) return liveCharts.draw(together());
+    for (const name of cells.keys()) {
+      fillRow(name, COLUMNS.map(([figure]) => liveCharts.recent(points, (one) => one.backends?.[name]?.[figure])));
     }
     liveCharts.draw(points);
+  }
+
+  function fillRow(backend, found) {
+    cells.get(backend)?.forEach((cell, at) => {
+      cell.textContent = COLUMNS[at][1](found[at].value);
+      cell.classList.toggle("old", found[at].isOld);
+    });
+  }
+
+  // What was seen, and what came later of the same time.
+  function together() {
+    const all = [...points, ...windows].sort((one, other) => one.t - other.t);
+    return all.filter(({ t }) => t >= all.at(-1).t - KEPT_S);
   }
 
   const isBusy = (said) =>
