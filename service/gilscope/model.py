@@ -554,7 +554,8 @@ class CapacityStep:
     """One rate that was tried, in requests per second, and what for: to ``ramp``, ``bisect``, ``confirm`` or ``curve``.
 
     ``latency_ms`` is the objective's quantile, from when each request was due; ``kept`` is None where the measurement
-    was spoilt and counts for nothing. ``in_flight`` is the mean number of requests under way.
+    was spoilt and counts for nothing. ``in_flight`` is the mean number of requests under way, ``requests`` of how many the
+    quantile is.
     """
 
     rate: float
@@ -563,6 +564,7 @@ class CapacityStep:
     throughput_rps: float
     latency_ms: float | None = None
     in_flight: float | None = None
+    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -588,7 +590,8 @@ class Capacity:
     """The highest rate at which a backend keeps a latency objective, such as ``p99=200ms``; rates are per second.
 
     ``rate`` kept it and ``broken`` is the lowest rate that did not; ``confirmed`` kept it again afterwards. None: there is
-    no such rate. ``curve`` are further rates, ``law`` what was fitted to them.
+    no such rate. ``curve`` are further rates, ``law`` what was fitted to them. ``unsettled``: measurements above
+    ``rate`` were spoilt, and it may be higher. A ``twin`` is the second search on one backend (an A/A pair).
     """
 
     workload: str
@@ -601,6 +604,8 @@ class Capacity:
     steps: tuple[CapacityStep, ...]
     curve: tuple[CapacityStep, ...] = ()
     law: Scalability | None = None
+    unsettled: bool = False
+    twin: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from gilscope.model import Latency, ProbeLatency
 
+BEYOND = 20
+"""Samples that have to lie beyond a quantile; with fewer it is rough."""
+
 SOUND_P99 = 2_000
-"""Samples that a p99 wants, so that some twenty lie beyond it; with fewer it is rough."""
+"""Samples that a p99 wants for that."""
+
+
+def is_rough(count: int, q: float) -> bool:
+    """Whether too few of so many samples lie beyond the ``q``-quantile; beyond the maximum none ever does."""
+    return q < 1 and count * (1 - q) < BEYOND - 1e-9
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:

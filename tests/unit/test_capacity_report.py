@@ -32,7 +32,7 @@ def step(
     purpose: str = "ramp",
     in_flight: float | None = 1.5,
 ) -> CapacityStep:
-    return CapacityStep(rate, purpose, kept, rate * 0.99, latency_ms, in_flight)
+    return CapacityStep(rate, purpose, kept, rate * 0.99, latency_ms, in_flight, 2_000)
 
 
 STEPS = (
@@ -119,6 +119,21 @@ def test_every_step_is_told_and_those_of_the_curve_come_last() -> None:
         f"ramp | 45.3 | 44.8 | {DASH} | {DASH} | spoilt: counts for nothing",
     ]
     assert [cells[0] for cells in row.steps] == ["ramp"] * 4 + ["bisect", "confirm"] + ["curve"] * 5
+
+
+def test_a_step_of_few_requests_and_a_second_search_are_marked() -> None:
+    few = replace(FOUND.steps[0], requests=1_999)
+    again = replace(FOUND, steps=(few,), curve=(), twin=True)
+    sections = [
+        build_capacities(evidence_of(*found), {"primes": "workload-1"})[0]
+        for found in ([FOUND], [FOUND, again])
+    ]
+    assert [section.rough for section in sections] == [False, True]
+    assert [(row.twin, plain(row.steps[0][4])) for row in sections[1].rows] == [
+        (False, "20.0 ms"),
+        (True, "~20.0 ms"),
+    ]
+    assert sections[0].chart == sections[1].chart, "a colour stands for one search"
 
 
 def test_without_any_latency_there_is_nothing_to_draw() -> None:

@@ -95,7 +95,7 @@ def test_a_capacity_that_nothing_broke_may_be_a_little_higher() -> None:
     assert interval(unbroken) == Interval(90, 100, 100 * UNBOUNDED)
     reach = 100 * UNBOUNDED * (1 + TIE_MARGIN)
     for rate, winner in ((reach - 0.1, None), (reach + 0.1, THREADS)):
-        assert judge_capacities(TARGET, [unbroken, found(THREADS, rate, rate * 1.04)]).winner is winner
+        assert judge_capacities(TARGET, [unbroken, sharp(THREADS, rate)]).winner is winner
 
 
 def test_a_single_backend_has_nothing_to_win_against() -> None:
@@ -156,8 +156,38 @@ def test_without_the_baseline_ratios_are_against_the_simplest_that_has_a_capacit
     }
 
 
-def test_a_capacity_that_was_not_confirmed_reaches_down_no_further_than_itself() -> None:
-    assert interval(found(ASYNCIO, 100, 105, None)) == Interval(100, 100, 105)
+def test_a_capacity_that_was_not_confirmed_may_be_anything_below_and_wins_nothing() -> None:
+    unsure = found(ASYNCIO, 100, 105, None)
+    assert interval(unsure) == Interval(0, 100, 105)
+    verdict = judge_capacities(TARGET, [unsure, sharp(THREADS, 20)])
+    assert (verdict.winner, verdict.ties) == (None, (ASYNCIO, THREADS))
+    assert verdict.throughput_ratio[THREADS].high == math.inf
+
+
+def test_what_spoilt_measurements_hide_is_not_beaten() -> None:
+    hidden = replace(sharp(ASYNCIO, 100), unsettled=True)
+    assert interval(hidden) == Interval(90, 100, math.inf)
+    assert judge_capacities(TARGET, [hidden, sharp(THREADS, 900)]).winner is None
+    nothing = replace(found(ASYNCIO, None, 0.5), unsettled=True)
+    verdict = judge_capacities(TARGET, [nothing, sharp(THREADS, 900)])
+    assert (verdict.winner, verdict.recommended, verdict.ties) == (None, THREADS, (THREADS,))
+    assert verdict.caveats == ("asyncio is left out: no measurement of it counts",)
+    assert judge_capacities(TARGET, [nothing, sharp(THREADS, 900), sharp(PROCESSES, 90)]).winner is THREADS
+
+
+@pytest.mark.parametrize(
+    ("twin", "winner"), [(115.0, THREADS), (87.0, THREADS), (135.0, None), (74.0, None), (None, None)]
+)
+def test_nobody_wins_by_less_than_two_searches_on_one_backend_differ(
+    twin: float | None, winner: BackendName | None
+) -> None:
+    again = found(ASYNCIO, 1.0) if twin is None else sharp(ASYNCIO, twin)
+    capacities = [sharp(ASYNCIO, 100), sharp(THREADS, 130), replace(again, rate=twin, twin=True)]
+    verdict = judge_capacities(TARGET, capacities)
+    assert verdict.winner is winner
+    assert verdict.throughput_rps[ASYNCIO].mid == 100
+    assert verdict.noise is not None
+    assert (verdict.noise.backend, verdict.noise.pairs) == (ASYNCIO, 1)
     # At the lowest rate that is tried at all, it is confirmed at that rate itself.
     assert interval(found(ASYNCIO, 0.5, 0.52, 0.5)) == Interval(0.5, 0.5, 0.52)
 

@@ -20,7 +20,7 @@ from gilscope.compare.experiment import Experiment, Tools
 from gilscope.compare.figures import RanOn, failed_trial
 from gilscope.compare.machine import describe_machine
 from gilscope.compare.metering import cpu_seconds, memory_mb
-from gilscope.compare.plan import Slot, schedule
+from gilscope.compare.plan import DRAIN_S, Slot, schedule
 from gilscope.compare.service import ServiceOptions
 from gilscope.compare.store import RunFolder
 from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner
@@ -47,6 +47,7 @@ from gilscope.model import (
     GilWaitShare,
     Graph,
     Interpreter,
+    LoadKind,
     Plan,
     ProbeSamples,
     Run,
@@ -629,10 +630,27 @@ def test_the_order_is_that_of_the_plan(trying: Try, tmp_path: Path) -> None:
             seconds=4.0,
             probe_rate=50.0,
             seed=PLAN.seed + 1,
-            drain_s=trial.DRAIN_S,
+            drain_s=DRAIN_S,
             samples=str(tmp_path / "latency/one-threads-1.csv.gz"),
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("load", "slo", "drain_s"),
+    [
+        ({"seconds": 20.0}, None, DRAIN_S),
+        ({"kind": LoadKind.OPEN, "users": None, "rate": 5.0, "seconds": 20.0}, None, 20.0),
+        ({"kind": LoadKind.OPEN, "users": None, "rate": 5.0, "seconds": 20.0}, "p99=200ms", DRAIN_S),
+        ({"kind": LoadKind.OPEN, "users": None, "rate": 5.0, "seconds": 20.0}, "p99=8s", 10.0),
+    ],
+)
+def test_what_an_open_loop_was_to_send_is_waited_for_as_long_as_it_may_take(
+    trying: Try, load: dict[str, object], slo: str | None, drain_s: float
+) -> None:
+    tried = trying(replace(PLAN, load=replace(PLAN.load, **load), slo=slo))  # type: ignore[arg-type]
+    tried.run()
+    assert [order.drain_s for order in tried.load.orders] == [drain_s]
 
 
 def test_the_service_gets_one_workload_on_one_backend(trying: Try) -> None:

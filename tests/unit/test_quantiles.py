@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gilscope.model import Latency, ProbeLatency
-from gilscope.quantiles import quantile, summarize_latency, summarize_probe
+from gilscope.quantiles import is_rough, quantile, summarize_latency, summarize_probe
 
 values = st.lists(st.floats(0, 1e9), min_size=1, max_size=300)
 
@@ -67,3 +67,13 @@ def test_summaries_need_no_order() -> None:
 def test_nothing_has_no_summary() -> None:
     assert summarize_latency([]) is None
     assert summarize_probe([]) is None
+
+
+@pytest.mark.parametrize(("q", "enough"), [(0.5, 40), (0.99, 2_000), (0.999, 20_000)])
+def test_a_quantile_wants_twenty_samples_beyond_it(q: float, enough: int) -> None:
+    assert is_rough(enough - 1, q)
+    assert not is_rough(enough, q)
+
+
+def test_a_maximum_is_what_it_is() -> None:
+    assert not is_rough(1, 1.0)

@@ -838,9 +838,9 @@ def test_the_steps_of_a_search_are_folded_away_with_those_of_its_curve() -> None
     assert head == ["backend", "to", "offered /s", "answered /s", "in flight", "latency", SLO]
     assert len(rows) == 3 + 6 + 6
     assert [plain(" ".join(row)) for row in rows[3:6]] == [
-        "threads ramp 16.0 16.0 0.320 20.0 ms kept",
-        "threads ramp 32.0 32.0 0.640 20.0 ms kept",
-        "threads ramp 64.0 64.0 1.28 900 ms broken",
+        "threads ramp 16.0 16.0 0.320 ~20.0 ms kept",
+        "threads ramp 32.0 32.0 0.640 ~20.0 ms kept",
+        "threads ramp 64.0 64.0 1.28 ~900 ms broken",
     ]
     assert [row[1] for row in rows[6:9]] == ["curve"] * 3
 

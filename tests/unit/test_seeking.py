@@ -15,11 +15,11 @@ import pytest
 from factories import LOAD, MACHINE
 
 from gilscope.compare import experiment, trial
-from gilscope.compare.capacity import CONFIRM_SHARE, FLOOR_RATE, MAX_RATE, PRECISION
+from gilscope.compare.capacity import CONFIRM_SHARE, FLOOR_RATE, MAX_RATE, PRECISION, Search
 from gilscope.compare.experiment import Fit, Rank, Tools
 from gilscope.compare.figures import RanOn, failed_trial
 from gilscope.compare.plan import Slot, load_of
-from gilscope.compare.seeking import BEGIN_AT_MOST, BEGIN_RATE, CURVE, KEPT_UP, CapacitySearch, kept
+from gilscope.compare.seeking import BEGIN_AT_MOST, BEGIN_RATE, CURVE, KEPT_UP, CapacitySearch, _Seek, kept
 from gilscope.compare.store import RUN_FILE, RunFolder
 from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner
 from gilscope.compare.watching import Phase
@@ -187,6 +187,11 @@ class Stage:
         self.search.conduct()
         return self.run_on_disk()
 
+    def step(self, slo: Slo) -> CapacityStep:
+        """Take one step at 50 requests per second."""
+        seek = _Seek(Search(50.0), SLOT)
+        return self.search._step(seek, 50.0, "ramp", slo, cast("TrialRunner", self.runner))[0]
+
     def run_on_disk(self) -> Run:
         return self.folder.read().run
 
@@ -277,9 +282,10 @@ def test_the_trials_of_a_search_are_open_loops_of_their_own_rate_and_no_others(s
     run = set_stage().conduct()
     assert run.trials == ()
     assert len(run.searched) == sum(len(capacity.steps) for capacity in run.capacities)
-    assert [trial.load.rate for trial in run.searched] == [
-        step.rate for capacity in run.capacities for step in capacity.steps
-    ]
+    for capacity in run.capacities:
+        assert [step.rate for step in capacity.steps] == [
+            trial.load.rate for trial in run.searched if trial.backend is capacity.backend
+        ]
     assert {(trial.load.kind, trial.load.users) for trial in run.searched} == {(LoadKind.OPEN, None)}
     assert run.plan.load == LOAD
 
@@ -292,13 +298,15 @@ def test_every_step_is_saved_before_the_next_one_begins(set_stage: SetStage) -> 
     assert run == stage.search.evidence.run
 
 
-def test_backends_come_one_after_the_other_and_the_function_is_looked_at_once(set_stage: SetStage) -> None:
+def test_backends_take_turns_and_the_function_is_looked_at_once(set_stage: SetStage) -> None:
     stage = set_stage(call_ms=10.0)
     run = stage.conduct()
     trials = [f"{what} {at}" for at in range(len(run.searched)) for what in ("begins", "ends")]
     assert stage.diary.entries == ["classifying one", *trials, "concludes one after 2"]
-    order = [slot.backend for slot in stage.runner.slots]
-    assert order == sorted(order, key=[capacity.backend for capacity in run.capacities].index)
+    shortest = min(len(capacity.steps) for capacity in run.capacities)
+    first, second = (slot.backend for slot in stage.runner.slots[:2])
+    assert {first, second} == set(PLAN.backends)
+    assert [slot.backend for slot in stage.runner.slots[: 2 * shortest]] == [first, second] * shortest
     assert run.plan.targets[0].classification == classified(10.0)
 
 
@@ -311,6 +319,23 @@ def test_the_order_of_backends_is_shuffled_by_the_seed(set_stage: SetStage, tmp_
         replace(PLAN, backends=backends, seed=23), SharpRunner(dict.fromkeys(backends, 50.0))
     ).conduct()
     assert [capacity.backend for capacity in run.capacities] == expected
+    assert [trial.backend for trial in run.searched[:4]] == expected
+
+
+def test_one_backend_is_searched_on_twice_if_there_is_another(set_stage: SetStage, tmp_path: Path) -> None:
+    stage = set_stage(replace(PLAN, twins=True))
+    run = stage.conduct()
+    assert sorted((str(capacity.backend), capacity.twin) for capacity in run.capacities) == [
+        ("asyncio", False), ("asyncio", True), ("threads", False),
+    ]  # fmt: skip
+    first, twin = (one for one in run.capacities if one.backend is ASYNCIO)
+    assert first.steps == twin.steps
+    assert run.verdicts[0].noise is not None
+    assert run.verdicts[0].noise.throughput.mid == 1.0
+    assert sum(trial.twin for trial in run.searched) == len(twin.steps)
+    (tmp_path / "run").rename(tmp_path / "two")
+    alone = set_stage(replace(PLAN, twins=True, backends=(THREADS,))).conduct()
+    assert [(capacity.backend, capacity.twin) for capacity in alone.capacities] == [(THREADS, False)]
 
 
 def test_a_backend_that_is_excluded_is_not_searched_on(set_stage: SetStage) -> None:
@@ -423,7 +448,7 @@ def test_spoilt_steps_do_not_change_what_is_found(set_stage: SetStage, tmp_path:
     assert [step for step in spoilt.steps if step.kept is not None] == list(clean.steps)
 
 
-def test_two_spoilt_steps_in_a_row_count_as_broken_and_are_told(set_stage: SetStage) -> None:
+def test_two_spoilt_steps_in_a_row_send_the_search_down_and_are_told(set_stage: SetStage) -> None:
     plan = replace(PLAN, backends=(THREADS,))
     run = set_stage(plan, SharpRunner(CAPACITIES, spoils=[0, 1])).conduct()
     found = one_of(run, THREADS)
@@ -439,6 +464,22 @@ def test_a_trial_that_could_not_be_measured_is_repeated(set_stage: SetStage) -> 
     assert (second.kept, second.rate) == (True, first.rate)
     assert run.searched[0].first_error == "the service died"
     assert one_of(run, THREADS).rate is not None
+
+
+def test_a_backend_whose_service_does_not_start_is_given_up_after_two_trials(set_stage: SetStage) -> None:
+    class Dead(SharpRunner):
+        def run(self, slot: Slot) -> Outcome:
+            if slot.backend is THREADS:
+                self.slots.append(slot)
+                return Outcome(failed_trial(slot, load_of(PLAN, slot), "3.14.0", "the service died"))
+            return super().run(slot)
+
+    run = set_stage(runner=Dead(CAPACITIES)).conduct()
+    dead = one_of(run, THREADS)
+    assert (len(dead.steps), dead.rate, dead.unsettled) == (2, None, True)
+    (verdict,) = run.verdicts
+    assert (verdict.winner, verdict.recommended) == (None, ASYNCIO), "nobody is beaten by who was not there"
+    assert verdict.caveats[0] == "threads is left out: no measurement of it counts"
 
 
 def test_a_backend_that_keeps_nothing_has_no_capacity_and_no_curve(set_stage: SetStage) -> None:
@@ -542,13 +583,15 @@ def test_an_interrupt_keeps_the_capacities_of_the_backends_before(
 ) -> None:
     whole = set_stage().conduct()
     (tmp_path / "run").rename(tmp_path / "whole")
-    first = whole.capacities[0]
-    stage = set_stage(runner=SharpRunner(CAPACITIES, crash_at=len(first.steps) + 2), folder_type=RunFolder)
+    first, last = whole.capacities
+    assert len(first.steps) < len(last.steps)
+    crash_at = len(whole.searched) - 1
+    stage = set_stage(runner=SharpRunner(CAPACITIES, crash_at=crash_at), folder_type=RunFolder)
     with pytest.raises(KeyboardInterrupt):
         stage.search.conduct()
     run = stage.run_on_disk()
     assert run.capacities == (first,)
-    assert len(run.searched) == len(first.steps) + 2
+    assert len(run.searched) == crash_at
     assert (run.verdicts, run.complete) == ((), False)
 
 
@@ -585,7 +628,23 @@ def test_a_trial_within_the_limit_has_kept_the_objective_and_the_limit_is_within
 def test_what_breaks_the_objective_however_short_the_latencies(broken: Mapping[str, float]) -> None:
     trial = replace(GOOD, **broken)  # type: ignore[arg-type]
     assert kept(trial, 20.0, SLO) is False
-    assert kept(replace(trial, valid=False, warnings=(STOLEN,)), 20.0, SLO) is False
+    late = Caution("dispatch-lag", "it was late", "wait")
+    assert kept(replace(trial, valid=False, warnings=(late,)), 20.0, SLO) is False, (
+        "so much it may have caused"
+    )
+    assert kept(replace(trial, valid=False, warnings=(STOLEN,)), 20.0, SLO) is None, "but not this"
+    assert kept(replace(trial, valid=True, warnings=(STOLEN,)), 20.0, SLO) is False, (
+        "a lenient plan counts it"
+    )
+
+
+@pytest.mark.parametrize(("in_flight", "expected"), [(0.0, False), (0.9, False), (1.1, True)])
+def test_a_few_that_are_still_under_way_do_not_mean_that_it_falls_behind(
+    in_flight: float, *, expected: bool
+) -> None:
+    """Of 10 that were offered, 4 are back: with 0.9 in flight that is beyond chance, with 1.1 it is not."""
+    trial = replace(GOOD, offered=10, throughput_rps=4 / SECONDS, in_flight=in_flight)
+    assert kept(trial, 20.0, SLO) is expected
 
 
 def test_a_backend_keeps_up_if_it_answers_nineteen_of_twenty() -> None:
@@ -605,8 +664,8 @@ def test_a_trial_without_answers_has_broken_it_and_one_that_was_not_measured_cou
     assert kept(replace(failed, errors=3), None, SLO) is None
 
 
-def test_a_trial_that_was_offered_nothing_known_keeps_up() -> None:
-    assert kept(replace(GOOD, offered=None, throughput_rps=0.0), 20.0, SLO) is True
+def test_a_trial_of_which_nobody_knows_what_was_offered_counts_for_nothing() -> None:
+    assert kept(replace(GOOD, offered=None, throughput_rps=0.0), 20.0, SLO) is None
 
 
 def test_a_window_in_which_nothing_was_due_counts_for_nothing() -> None:
@@ -629,7 +688,7 @@ def test_the_objectives_own_quantile_decides(set_stage: SetStage, slo: str, expe
             return replace(super().run(slot), samples=Samples(SECONDS, work, ProbeSamples([], [])))
 
     stage = set_stage(replace(PLAN, slo=slo), Mixed(CAPACITIES))
-    step = stage.search._step(SLOT, 50.0, "ramp", parse_slo(slo), cast("TrialRunner", stage.runner))
+    step = stage.step(parse_slo(slo))
     assert (step.kept, step.latency_ms) == (expected, 10.0 if slo == "p50=200ms" else 700.0)
 
 
@@ -641,5 +700,5 @@ def test_what_was_never_answered_counts_for_as_long_as_it_was_waited_for(set_sta
             return replace(outcome, trial=replace(outcome.trial, unanswered=1), samples=lost)
 
     stage = set_stage(runner=Losing(CAPACITIES))
-    step = stage.search._step(SLOT, 50.0, "ramp", SLO, cast("TrialRunner", stage.runner))
+    step = stage.step(SLO)
     assert (step.kept, step.latency_ms) == (False, 3_000.0)

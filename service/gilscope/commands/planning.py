@@ -23,6 +23,7 @@ from gilscope.commands.arguments import (
     sweep,
     whole,
 )
+from gilscope.compare.plan import warmup_for
 from gilscope.errors import UsageError
 from gilscope.limits import most_files
 from gilscope.model import Arrivals, BackendName, Load, LoadKind, Plan, Sweep, Target
@@ -419,7 +420,9 @@ def make_plan(
             users=(options.users or USERS) if options.rate is None else None,
             rate=options.rate,
             seconds=options.duration or preset.duration_s,
-            warmup_seconds=preset.warmup_s if options.warm_up is None else options.warm_up,
+            warmup_seconds=warmup_for(options.slo, preset.warmup_s)
+            if options.warm_up is None
+            else options.warm_up,
             probe_rate=PROBE_RATE,
             arrivals=options.arrivals,
             workers=options.load_workers or options.expect_workers or 1,
@@ -435,7 +438,7 @@ def make_plan(
         lens=not options.no_lens and options.url is None,
         url=options.url,
         load_master=options.load_master,
-        twins=not options.slo,
+        twins=True,
         paired=() if options.targets or options.url else DEMO_PAIRED,
         slo=str(options.slo) if options.slo else None,
         curve=options.curve,

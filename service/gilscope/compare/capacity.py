@@ -66,6 +66,7 @@ class Outcome:
             there is none.
         confirmed_rate: The rate, :data:`CONFIRM_SHARE` of ``capacity`` or less, that kept it
             :data:`CONFIRMATIONS` times in a row afterwards; None if there is none.
+        unsettled: No measurement that counts broke the objective at ``broken``: those there were invalid.
         steps: All measurements in their order.
         note: What a reader must know beside the figures, in a sentence each; empty if nothing.
     """
@@ -75,6 +76,7 @@ class Outcome:
     confirmed_rate: float | None
     steps: tuple[Step, ...]
     note: str
+    unsettled: bool = False
 
 
 class Search:
@@ -84,8 +86,8 @@ class Search:
     ``precision`` below C, after |log2(C / begin_rate)| + 2 steps to ramp, 4 to bisect (for 0.05), 2 to measure
     both ends again and 2 to confirm. Noise adds to that, up to ``max_steps``.
 
-    An invalid measurement is repeated once; a second one in a row counts as a broken objective, and the
-    outcome says so.
+    An invalid measurement is repeated once. After a second one in a row the search goes on as if the rate had broken the
+    objective, and where nothing else tells of a rate above the capacity, the outcome is unsettled.
 
     Raises:
         ValueError: ``begin_rate`` is not within :data:`FLOOR_RATE` to ``max_rate``, ``precision`` not within
@@ -145,9 +147,17 @@ class Search:
     def outcome(self) -> Outcome:
         """Return what has been found so far; final once :meth:`next_rate` is None."""
         confirmed = self._check.rate if self._check is not None and self._check.passed else None
-        return Outcome(
-            self._bracket.low, self._bracket.high, confirmed, tuple(self._steps), " ".join(self._notes())
+        high = self._bracket.high
+        unsettled = high is not None and not any(
+            step.rate == high and step.kept is False for step in self._steps
         )
+        return Outcome(
+            self._bracket.low, high, confirmed, tuple(self._steps), " ".join(self._notes()), unsettled
+        )
+
+    def give_up(self) -> None:
+        """End the search: nothing can be measured."""
+        self._next = None
 
     def _judge(self, rate: float, purpose: Purpose, *, kept: bool) -> None:
         if purpose is Purpose.CONFIRM and self._check is not None:
@@ -183,13 +193,13 @@ class Search:
         return next(((end, purpose) for end in (high, low) if end and not self._bracket.settled(end)), None)
 
     def _notes(self) -> Iterator[str]:
-        if self._bracket.high == FLOOR_RATE:
+        if self._bracket.high == FLOOR_RATE and FLOOR_RATE not in self._invalid:
             yield f"Even {FLOOR_RATE:g} requests/s break it."
         if self._bracket.low == self._max_rate:
             yield f"{self._max_rate:,.10g} requests/s kept it: the limit of the search."
         if self._invalid:
             rates = ", ".join(f"{rate:,.4g}" for rate in sorted(self._invalid))
-            yield f"Two measurements in a row were invalid at {rates} requests/s: that counts as breaking it."
+            yield f"Two measurements in a row were invalid at {rates} requests/s: what holds there is not known."
         if self._next is None:
             yield from self._notes_at_end()
 

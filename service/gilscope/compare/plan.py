@@ -8,6 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from gilscope.model import BASELINE, BackendName, Load, LoadKind, Plan, Target
+from gilscope.objective import Slo
+
+DRAIN_S = 3.0
+DRAIN_SHARE = 1.25
+"""By how much longer than the limit of an objective is waited."""
 
 TRIAL_OVERHEAD_S = 1.0
 """What starting and stopping a service takes, roughly; only for telling how long is left."""
@@ -72,6 +77,23 @@ def _tries(plan: Plan, target: Target) -> Iterator[tuple[Target, BackendName, bo
         yield target, name, False
     if twin := twin_of(plan, target):
         yield target, twin, True
+
+
+def warmup_for(slo: Slo | None, asked_s: float) -> float:
+    """Return for how long to load a service before a window, in seconds.
+
+    Where latencies may be long, answers come in as fast as requests only after as long.
+    """
+    return max(asked_s, slo.limit_ms / 1e3) if slo else asked_s
+
+
+def drain_for(slo: Slo | None, window_s: float = 0.0) -> float:
+    """Return for how long to wait, after a window, for what was due in it, in seconds.
+
+    ``window_s`` is the length of an open loop's window: as long is waited, so that what a slow function still answers
+    is not taken for what was lost. With an objective, it is clear after its limit.
+    """
+    return max(DRAIN_S, DRAIN_SHARE * slo.limit_ms / 1e3 if slo else window_s)
 
 
 def load_of(plan: Plan, slot: Slot) -> Load:

@@ -11,7 +11,7 @@ from gilscope.address import split_address
 from gilscope.compare.elsewhere import query_of
 from gilscope.compare.figures import RanOn, failed_trial, trial_of
 from gilscope.compare.metering import Meter
-from gilscope.compare.plan import Slot, load_of
+from gilscope.compare.plan import Slot, drain_for, load_of
 from gilscope.compare.service import Service, ServiceOptions, running_service
 from gilscope.compare.store import LATENCY_FOLDER, RunFolder, file_name
 from gilscope.compare.watching import Phase, Watcher
@@ -20,11 +20,10 @@ from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
 from gilscope.load.control import Generator
 from gilscope.load.orders import Order
-from gilscope.model import Caution, FlameKind, Interpreter, Plan, Samples, Target, Trial
+from gilscope.model import Caution, FlameKind, Interpreter, LoadKind, Plan, Samples, Target, Trial
+from gilscope.objective import parse_slo
 from gilscope.profiling.observing import Observation
 from gilscope.profiling.taking import take
-
-DRAIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +192,10 @@ class TrialRunner:
             seconds=load.seconds,
             probe_rate=load.probe_rate,
             seed=self.setting.plan.seed + slot.block,
-            drain_s=DRAIN_S,
+            drain_s=drain_for(
+                parse_slo(self.setting.plan.slo) if self.setting.plan.slo else None,
+                load.seconds if load.kind is LoadKind.OPEN else 0.0,
+            ),
             samples=str(self.setting.folder.path / samples),
             rate=load.rate,
             arrivals=load.arrivals,

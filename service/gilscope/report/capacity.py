@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gilscope.model import BackendName, Capacity, CapacityStep, Evidence, Scalability
 from gilscope.objective import parse_slo
+from gilscope.quantiles import is_rough
 from gilscope.report import charts, formats
 from gilscope.report.charts import coloured
 from gilscope.report.scales import Scale, log_domain
@@ -14,17 +15,22 @@ from gilscope.report.sections import Pair
 from gilscope.report.svg import dot, element, line, path, picture, words
 
 _LEFT, _TOP, _BOTTOM, _RIGHT = 52, 26, 42, 24
+ROUGH = "~"
 _KEPT = {True: "kept", False: "broken", None: "spoilt: counts for nothing"}
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found of one backend: the cells of the table, every step's cells, and the law of its curve in words."""
+    """What was found of one backend: the cells of the table, every step's cells, and the law of its curve in words.
+
+    A ``twin`` is the second search on the backend.
+    """
 
     backend: BackendName
     cells: tuple[str, ...]
     steps: tuple[tuple[str, ...], ...]
     law: str
+    twin: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class CapacitySection:
     slo: str
     chart: Pair | None
     rows: tuple[Found, ...]
+    rough: bool
 
 
 def build_capacities(evidence: Evidence, anchors: Mapping[str, str]) -> tuple[CapacitySection, ...]:
@@ -45,9 +52,14 @@ def build_capacities(evidence: Evidence, anchors: Mapping[str, str]) -> tuple[Ca
         return ()
     sections = []
     for workload, anchor in anchors.items():
-        own = [capacity for capacity in run.capacities if capacity.workload == workload]
+        own = [one for one in run.capacities if one.workload == workload]
         rows = tuple(_found(capacity) for capacity in own)
-        sections.append(CapacitySection(anchor, workload, run.plan.slo, _charts(own), rows))
+        rough = any(cell.startswith(ROUGH) for row in rows for step in row.steps for cell in step)
+        sections.append(
+            CapacitySection(
+                anchor, workload, run.plan.slo, _charts([one for one in own if not one.twin]), rows, rough
+            )
+        )
     return tuple(sections)
 
 
@@ -56,18 +68,20 @@ def _found(capacity: Capacity) -> Found:
     return Found(
         capacity.backend,
         (*(formats.significant(rate) for rate in figures), str(len(capacity.steps)), capacity.note),
-        tuple(_cells(step) for step in (*capacity.steps, *capacity.curve)),
+        tuple(_cells(step, parse_slo(capacity.slo).quantile) for step in (*capacity.steps, *capacity.curve)),
         describe_law(capacity.law, capacity.curve) if capacity.law else "",
+        capacity.twin,
     )
 
 
-def _cells(step: CapacityStep) -> tuple[str, ...]:
+def _cells(step: CapacityStep, quantile: float) -> tuple[str, ...]:
+    rough = ROUGH if is_rough(step.requests, quantile) else ""
     return (
         step.purpose,
         formats.significant(step.rate),
         formats.significant(step.throughput_rps),
         formats.significant(step.in_flight),
-        formats.milliseconds(step.latency_ms) if step.latency_ms is not None else formats.ABSENT,
+        rough + formats.milliseconds(step.latency_ms) if step.latency_ms is not None else formats.ABSENT,
         _KEPT[step.kept],
     )
 

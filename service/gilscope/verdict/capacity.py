@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 from gilscope.model import (
     BASELINE,
@@ -11,6 +12,7 @@ from gilscope.model import (
     Capacity,
     CapacityStep,
     Interval,
+    NoiseFloor,
     Scalability,
     Target,
     Verdict,
@@ -20,6 +22,9 @@ from gilscope.verdict.scalability import Fit, fit_usl
 from gilscope.verdict.wording import figure
 
 SAME = Interval(1.0, 1.0, 1.0)
+UNKNOWN = Interval(math.inf, math.inf, math.inf)
+"""A ratio that was not measured; in ``run.json`` its ends are null."""
+
 UNBOUNDED = 1.05
 """By how much a capacity may be too low where no rate was seen to break the objective."""
 
@@ -27,19 +32,22 @@ UNBOUNDED = 1.05
 def judge_capacities(target: Target, capacities: Sequence[Capacity]) -> Verdict:
     """Judge one workload by its capacities.
 
-    A backend is out if another one's capacity lies above the rate that broke the objective on it, by more than a tie.
-    The interval of a capacity reaches from the rate that was confirmed to the one that broke the objective: it is what
-    the search found out, and no confidence interval.
+    A backend is out if another one's capacity was confirmed and lies above the rate that broke the objective on it, by more
+    than a tie, and above its capacity by more than two searches on one backend (an A/A pair) differ. One of which spoilt
+    measurements hide how much it can do is not out. The interval of a capacity reaches from the rate that was confirmed to
+    the one that broke the objective: it is what the search found out, and no confidence interval.
     """
-    own = {capacity.backend: capacity for capacity in capacities if capacity.workload == target.workload}
+    everything = [capacity for capacity in capacities if capacity.workload == target.workload]
+    own = {one.backend: one for one in everything if not one.twin and (one.rate or not one.unsettled)}
     known = {name: interval(own[name]) for name in SIMPLEST_FIRST if name in own and own[name].rate}
-    caveats = tuple(f"{name}: {own[name].note}" for name in SIMPLEST_FIRST if name in own and own[name].note)
+    noise = _noise_floor(everything)
+    caveats = tuple(_caveats(everything))
     if not known:
         reason = "no backend keeps the objective at any rate that was tried"
         return Verdict(target.workload, None, None, (), conclusive=False, reason=reason, caveats=caveats)
     best = max(known, key=lambda name: known[name].mid)
-    left = [name for name in known if name is best or known[best].mid <= known[name].high * (1 + TIE_MARGIN)]
-    winner = best if len(left) == 1 and len(own) > 1 else None
+    left = [name for name in known if name is best or not _out(known[name], own[best], noise)]
+    winner = best if len(left) == 1 and len(own) > 1 and own[best].confirmed else None
     baseline = BASELINE if BASELINE in known else next(iter(known))
     return Verdict(
         workload=target.workload,
@@ -54,13 +62,47 @@ def judge_capacities(target: Target, capacities: Sequence[Capacity]) -> Verdict:
             name: SAME if name is baseline else _over(one, known[baseline]) for name, one in known.items()
         },
         baseline=baseline,
+        noise=noise,
     )
 
 
+def _out(other: Interval, best: Capacity, noise: NoiseFloor | None) -> bool:
+    rate, ratio = best.rate or 0.0, noise.throughput.mid if noise else 1.0
+    return (
+        best.confirmed is not None
+        and rate > other.high * (1 + TIE_MARGIN)
+        and rate > other.mid * max(ratio, 1 / ratio)
+    )
+
+
+def _noise_floor(capacities: Sequence[Capacity]) -> NoiseFloor | None:
+    """Return how far two searches on one backend ended from each other: infinitely, where one of them found nothing."""
+    twin = next((one for one in capacities if one.twin), None)
+    if twin is None:
+        return None
+    first = next((one for one in capacities if one.backend is twin.backend and not one.twin), None)
+    known = twin.rate and first and first.rate
+    ratio = twin.rate / known if twin.rate and known else math.inf
+    return NoiseFloor(twin.backend, 1, Interval(math.inf, ratio, math.inf), UNKNOWN, None)
+
+
+def _caveats(capacities: Sequence[Capacity]) -> Iterator[str]:
+    firsts = {one.backend: one for one in capacities if not one.twin}
+    for one in (firsts[name] for name in SIMPLEST_FIRST if name in firsts):
+        if one.unsettled and not one.rate:
+            yield f"{one.backend} is left out: no measurement of it counts"
+        if one.note:
+            yield f"{one.backend}: {one.note}"
+
+
 def interval(capacity: Capacity) -> Interval:
-    """Return what is known of a capacity: confirmed, kept, and broken at, in requests per second."""
+    """Return what is known of a capacity: confirmed, kept, and broken at, in requests per second.
+
+    0 where no rate was confirmed, infinite where spoilt measurements hide how much it can do.
+    """
     rate = capacity.rate or 0.0
-    return Interval(min(rate, capacity.confirmed or rate), rate, capacity.broken or rate * UNBOUNDED)
+    high = math.inf if capacity.unsettled else capacity.broken or rate * UNBOUNDED
+    return Interval(min(rate, capacity.confirmed or 0.0), rate, high)
 
 
 def _reason(
@@ -78,7 +120,9 @@ def _reason(
 
 
 def _over(one: Interval, other: Interval) -> Interval:
-    return Interval(one.low / other.high, one.mid / other.mid, one.high / other.low)
+    return Interval(
+        one.low / other.high, one.mid / other.mid, one.high / other.low if other.low else math.inf
+    )
 
 
 def fit_curve(curve: Sequence[CapacityStep]) -> Scalability:
