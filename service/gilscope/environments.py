@@ -1,7 +1,7 @@
 """The Pythons that services run on: each gets a cached environment with what the service needs, and no more.
 
 The environment lies in the user's cache folder, and is made with ``uv`` where that is installed, else with ``venv`` and
-``pip``. What the interpreter that was asked for has installed itself can be imported there as well, behind what the
+``pip`` (its own or, where it has none, gilscope's). What the interpreter that was asked for has installed itself can be imported there as well, behind what the
 service needs: a function finds its own packages.
 """
 
@@ -32,28 +32,43 @@ OLDEST = (3, 11)
 ANSWER_S = 60.0
 """How long an interpreter may take to say what it is."""
 
+GIL_ENABLED_AGAIN = "gil-enabled-again"
+"""Code of the caution that the GIL of a free-threaded Python is on."""
+
 INSTALL_S = 600.0
 """How long an environment may take to be made: without a wheel, its packages are compiled."""
 
+NAMED = (
+    "--python takes executables, folders of environments, or names on the path, after all other arguments: "
+    "--python python3.13 /usr/bin/python3.14"
+)
+"""What may be asked for."""
+
+ELSEWHERE = "XDG_CACHE_HOME=DIR names another folder"
+"""What to do where environments cannot be kept."""
+
+NO_ANSWER = "does not answer as a Python does"
 _QUOTED_LINES = 8
 _PACKAGE = Path(__file__).parent
 
 _WHO = """
-import json, platform, sys, sysconfig
+import json, platform, site, sys, sysconfig
+own = [site.getusersitepackages()] if sys.prefix == sys.base_prefix else []
 print(json.dumps({
-    "implementation": sys.implementation.name, "version": platform.python_version(), "build": sys.version,
+    "implementation": platform.python_implementation(), "version": platform.python_version(), "build": sys.version,
     "numbers": sys.version_info[:2], "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-    "packages": sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}),
+    "installs_into": sysconfig.get_path("purelib"), "packages": [*own, *site.getsitepackages()],
 }))
 """
 
 _WHAT_WORKS = """
-import importlib.util, json, sys
+import importlib.util, json
 import gilscope.web.serving
+from gilscope.backends.execution import gil_enabled
 from gilscope.backends.processes import start_method
 from gilscope.backends.table import BACKENDS
 print(json.dumps({
-    "gil_enabled": getattr(sys, "_is_gil_enabled", lambda: True)(),
+    "gil_enabled": gil_enabled(),
     "start_method": start_method(),
     "unavailable": {name: why for name, spec in BACKENDS.items() if (why := spec.unavailable())},
     "compiled": importlib.util.find_spec("aiohttp._http_parser") is not None,
@@ -102,7 +117,9 @@ def find(text: str) -> str:
     Raises:
         UsageError: there is none.
     """
-    path = Path(text).expanduser()
+    if not text.strip():
+        raise UsageError("a Python without a name was asked for", remedy=NAMED)
+    path = Path(os.path.expanduser(text))  # noqa: PTH111  which leaves the name of an unknown user alone
     inside = [path / "bin" / name for name in ("python3", "python")] if path.is_dir() else [path]
     for candidate in inside:
         if candidate.is_file() and os.access(candidate, os.X_OK):
@@ -112,10 +129,9 @@ def find(text: str) -> str:
     if found is None:
         raise UsageError(
             f"there is no Python at {text}",
-            remedy="--python takes executables, folders of environments, or names on the path, after all else: "
-            "compare TARGET --python python3.13 /usr/bin/python3.14",
+            remedy=NAMED,
         )
-    return found
+    return os.path.abspath(found)  # noqa: PTH100  the path may have folders relative to this one
 
 
 def ask(command: Sequence[str]) -> Mapping[str, Any]:
@@ -128,11 +144,16 @@ def ask(command: Sequence[str]) -> Mapping[str, Any]:
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=ANSWER_S, stdin=subprocess.DEVNULL
         )
-        answer = json.loads(done.stdout.strip().rpartition("\n")[2]) if done.returncode == 0 else None
-    except (OSError, subprocess.TimeoutExpired, ValueError) as problem:
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as problem:
         raise GilscopeError(f"{command[0]} cannot be asked: {problem}") from problem
-    if not isinstance(answer, dict):
+    if done.returncode:
         raise GilscopeError(f"{command[0]} ended with exit code {done.returncode}{_last_lines(done.stderr)}")
+    try:
+        answer = json.loads(done.stdout.strip().rpartition("\n")[2])
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise GilscopeError(f"{command[0]} {NO_ANSWER}{_last_lines(done.stdout)}")
     return answer
 
 
@@ -144,7 +165,7 @@ def _one(path: str, tell: Callable[[str], None]) -> Environment:
     known = describe(path)
     folder = _folder(path, known)
     executable = str(folder / "bin" / "python")
-    with _locked(folder):
+    with _locked(folder, tell):
         works = _works(executable) if folder.exists() else None
         if works is None:
             tell(f"making an environment for Python {known['version']} ({path}), once")
@@ -159,16 +180,17 @@ def describe(path: str, ask: Ask = ask) -> Mapping[str, Any]:
     Raises:
         UsageError: it is no CPython of 3.11 or later.
     """
+    remedy = f"--python PATH of CPython {'.'.join(map(str, OLDEST))} or later"
     try:
-        known = ask([path, "-I", "-c", _WHO])
+        known, reason = ask([path, "-I", "-c", _WHO]), NO_ANSWER
     except GilscopeError as problem:
+        known, reason = {}, problem.message.removeprefix(f"{path} ")
+    if "implementation" not in known:
+        raise UsageError(f"{path} is no Python that a service can run on: it {reason}", remedy=remedy)
+    if known["implementation"] != "CPython" or tuple(known["numbers"]) < OLDEST:
         raise UsageError(
-            f"{path} is no Python: {problem.message}", remedy="--python takes a Python"
-        ) from None
-    if known["implementation"] != "cpython" or tuple(known["numbers"]) < OLDEST:
-        raise UsageError(
-            f"{path} is {known['implementation']} {known['version']}",
-            remedy=f"the service runs on CPython {'.'.join(map(str, OLDEST))} and later",
+            f"{path} is {known['implementation']} {known['version']}, which no service can run on",
+            remedy=remedy,
         )
     return known
 
@@ -192,7 +214,7 @@ def environment(
 def _cautions(interpreter: Interpreter, works: Mapping[str, Any]) -> Iterator[Caution]:
     if interpreter.free_threaded and interpreter.gil_enabled:
         yield Caution(
-            "gil-enabled-again",
+            GIL_ENABLED_AGAIN,
             f"Python {interpreter.name} is free-threaded, but an extension module that the service needs switches its "
             "GIL on: it is measured with a GIL",
             "releases of aiohttp and its packages that support free-threading, or PYTHON_GIL=0",
@@ -218,9 +240,19 @@ def _named_apart(found: Sequence[Environment]) -> Iterator[Environment]:
 
 
 def cache_folder() -> Path:
-    """Return where environments are kept: below ``$XDG_CACHE_HOME``, or ``~/.cache``."""
+    """Return where environments are kept: below ``$XDG_CACHE_HOME``, or ``~/.cache``.
+
+    Raises:
+        GilscopeError: nobody knows where the user's home is.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "gilscope" / "environments"  # noqa: PTH117
+    try:
+        cache = Path(base) if os.path.isabs(base) else Path.home() / ".cache"  # noqa: PTH117
+    except RuntimeError as problem:
+        raise GilscopeError(
+            f"there is no folder to keep environments in: {problem}", remedy=ELSEWHERE
+        ) from None
+    return cache / "gilscope" / "environments"
 
 
 def _folder(path: str, known: Mapping[str, Any]) -> Path:
@@ -242,17 +274,20 @@ def _any_release() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Wait until nobody else makes this environment."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                tell(f"waiting for another gilscope, which makes or checks {folder}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as problem:
         raise GilscopeError(
-            f"cannot keep environments in {folder.parent}: {problem.strerror or problem}",
-            remedy="XDG_CACHE_HOME=DIR names another folder",
+            f"cannot keep environments in {folder.parent}: {problem.strerror or problem}", remedy=ELSEWHERE
         ) from problem
 
 
@@ -274,10 +309,12 @@ def _make(path: str, known: Mapping[str, Any], folder: Path) -> None:
     Raises:
         GilscopeError: it cannot be made, with the last words of what failed.
     """
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    # Of one that was killed, an installer may live on: what it still writes is not in the way of a name of our own.
+    for left in folder.parent.glob(f"{folder.name}.unfinished-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
     try:
-        _run(_creating(path, unfinished))
+        _create(path, unfinished)
         executable = str(unfinished / "bin" / "python")
         _link(executable, known)
         failure = _install(executable)
@@ -288,22 +325,28 @@ def _make(path: str, known: Mapping[str, Any], folder: Path) -> None:
     except GilscopeError as problem:
         raise GilscopeError(
             f"cannot make an environment for {path}: {problem.message}",
-            remedy="it needs a package index, or a Python that has aiohttp and prometheus-client already",
+            remedy="it needs a package index, and uv or that Python's venv and pip (on Debian: apt install python3-venv); "
+            "or a Python that has aiohttp and prometheus-client already",
         ) from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _creating(path: str, folder: Path) -> list[str]:
+def _create(path: str, folder: Path) -> None:
     uv = shutil.which("uv")
     if uv is not None:
-        return [uv, "venv", "--quiet", "--no-project", "--no-config", "--python", path, str(folder)]
-    return [path, "-m", "venv", str(folder)]
+        _run([uv, "venv", "--quiet", "--no-project", "--no-config", "--python", path, str(folder)])
+        return
+    try:
+        _run([path, "-m", "venv", str(folder)])
+    except GilscopeError:  # Debian keeps the pip of new environments in a package of its own.
+        shutil.rmtree(folder, ignore_errors=True)
+        _run([path, "-m", "venv", "--without-pip", str(folder)])
 
 
 def _link(executable: str, known: Mapping[str, Any]) -> None:
     """Let the environment import this gilscope and what the interpreter has installed, and nothing else of ours."""
-    (own,) = ask([executable, "-I", "-c", _WHO])["packages"]
+    own = ask([executable, "-I", "-c", _WHO])["installs_into"]
     Path(own, "gilscope").symlink_to(_PACKAGE)
     theirs = [packages for packages in known["packages"] if Path(packages).is_dir()]
     # As a folder of packages, and not only as a path: it may lead on to others (packages installed as editable).
@@ -328,7 +371,10 @@ def _installer(executable: str) -> list[str]:
     uv = shutil.which("uv")
     if uv is not None:
         return [uv, "pip", "install", "--quiet", "--python", executable]
-    return [executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    quiet = ("install", "--quiet", "--disable-pip-version-check")
+    if Path(executable).with_name("pip").exists():
+        return [executable, "-m", "pip", *quiet]
+    return [sys.executable, "-m", "pip", "--python", executable, *quiet]
 
 
 def _run(command: Sequence[str]) -> None:
