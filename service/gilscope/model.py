@@ -334,6 +334,11 @@ class StateSeconds:
         """Share of the wall time spent waiting for the GIL, 0 to 1 (0 for no time at all)."""
         return self.gil_wait_s / self.wall_s if self.wall_s else 0.0
 
+    @property
+    def off_cpu_share(self) -> float:
+        """Share of the wall time spent without a core, waiting or idle, 0 to 1 (0 for no time at all)."""
+        return 1 - self.on_cpu_s / self.wall_s if self.wall_s else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class LensReading:

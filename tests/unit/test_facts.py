@@ -79,6 +79,46 @@ def test_the_table_and_the_picture_have_the_same_shares() -> None:
     assert known.gil_wait(facts_of(trial(WATCHED, lens=headless))) is None
 
 
+def without_gil(trial: Trial) -> Trial:
+    return replace(trial, gil_enabled=False)
+
+
+def test_without_a_gil_nobody_waits_for_it() -> None:
+    watched = without_gil(trial(WATCHED, lens=READING))
+    shares = without_gil(replace(trial(WATCHED), gil_wait_share=GilWaitShare(0.2, 0.1)))
+    for facts in (facts_of(watched), facts_of(shares)):
+        assert known.gil_wait(facts) is None
+    # What looked like a wait was sleep of another kind, and nobody held anything.
+    found = known.lens(facts_of(watched))
+    assert found is not None
+    assert found.roles == {
+        ThreadRole.LOOP: StateSeconds(1.0, 1.0, 0.0, 8.0),
+        ThreadRole.WORKER: StateSeconds(4.0, 2.0, 0.0, 14.0),
+    }
+
+
+def test_threads_are_off_the_cpu_whenever_they_have_no_core() -> None:
+    for facts in (
+        facts_of(trial(WATCHED, lens=READING)),
+        facts_of(without_gil(trial(WATCHED, lens=READING))),
+    ):
+        assert known.off_cpu(facts) == pytest.approx((0.9, 0.8))
+    alone = replace(READING, roles={ThreadRole.LOOP: LOOP})
+    assert known.off_cpu(facts_of(trial(WATCHED, lens=alone))) == pytest.approx((0.9, None))
+    assert known.off_cpu(facts_of(trial(UNWATCHED))) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "gil"),
+    [((), True), ((None,), True), ((False, None), False), ((False, True), True), ((True,), True)],
+)
+def test_there_is_a_gil_unless_all_trials_that_were_asked_say_no(
+    said: tuple[bool | None, ...], *, gil: bool
+) -> None:
+    trials = (replace(trial(WATCHED), gil_enabled=one) for one in said)
+    assert known.with_gil([facts_of(), facts_of(*trials)]) is gil
+
+
 def test_shares_without_readings_are_averaged() -> None:
     shares = [GilWaitShare(0.2, None), GilWaitShare(0.4, 0.8)]
     trials = [replace(trial(WATCHED), gil_wait_share=share) for share in shares]

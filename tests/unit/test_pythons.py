@@ -9,12 +9,13 @@ import pytest
 from factories import ASYNCIO, BLOCKS, PROCESSES, SHAPES, THREADS, make_evidence, make_samples, make_trial
 
 from gilscope.compare.store import RunFolder
-from gilscope.model import BackendName, Evidence, Interpreter, Samples, Target, Trial
+from gilscope.model import BackendName, Evidence, Interpreter, Interval, Samples, Target, Trial
 from gilscope.report.console import describe_pythons
-from gilscope.report.formats import ABSENT
+from gilscope.report.formats import ABSENT, NO_BREAK, TIMES
 from gilscope.report.html import render
 from gilscope.report.method import command
-from gilscope.report.pythons import build_pythons
+from gilscope.report.pythons import COLUMNS, WITHOUT_GIL, build_pythons
+from gilscope.report.sections import build_section
 from gilscope.verdict.pythons import across_pythons
 
 OLD = Interpreter(
@@ -22,6 +23,9 @@ OLD = Interpreter(
 )
 NEW = replace(OLD, name="3.14.2", path="/new/python", version="3.14.2")
 FREE = replace(NEW, name="3.14.2t", path="/free/python", free_threaded=True, gil_enabled=False)
+
+SCALING = f"0.987{TIMES}"
+"""What threads have of the throughput of asyncio, in the made-up runs."""
 
 
 def measured(
@@ -139,9 +143,83 @@ def test_without_a_gil_scaling_takes_the_place_of_waiting() -> None:
     (section,) = build_pythons(measured({OLD: 1.0, FREE: 1.0}))
     (note,) = section.notes
     assert "Python 3.14.2t has no GIL to wait for" in note
-    assert "Threads keep up with" in note
+    assert f"Threads keep up with {SCALING} the requests" in note
     page = render(measured({OLD: 1.0, FREE: 1.0}), graphs={})
     assert "Python 3.14.2t (/free/python, no GIL)" in page
+    assert "Off CPU: the share of their time that threads were without a core" in page
+
+
+def figures(evidence: Evidence) -> dict[tuple[BackendName, str], dict[str, str]]:
+    """Return the columns that a Python without a GIL adds to the table, and the GIL's."""
+    (section,) = build_pythons(evidence)
+    names = ("loop waits for the GIL", *WITHOUT_GIL)
+    return {
+        (row.backend, row.python): {
+            column: cell.text.replace(NO_BREAK, " ")
+            for column, cell in zip(section.columns, row.cells, strict=True)
+            if column in names
+        }
+        for row in section.rows
+    }
+
+
+def test_without_a_gil_the_table_has_time_off_the_cpu_in_place_of_its_wait() -> None:
+    found = figures(measured({OLD: 1.0, FREE: 1.0}))
+    assert found[ASYNCIO, "3.14.2t"] == {
+        "loop waits for the GIL": ABSENT,
+        "loop off CPU": "2.0 %",
+        "workers off CPU": ABSENT,
+        "against asyncio": ABSENT,
+    }
+    assert found[THREADS, "3.14.2t"] == {
+        "loop waits for the GIL": ABSENT,
+        "loop off CPU": "94 %",
+        "workers off CPU": "92 %",
+        "against asyncio": SCALING,
+    }
+    assert found[THREADS, "3.11.7"] == found[THREADS, "3.14.2t"] | {"loop waits for the GIL": "62 %"}
+
+
+def test_where_all_have_a_gil_the_table_has_no_more_columns() -> None:
+    for evidence in (measured({OLD: 1.0, NEW: 1.0}), measured({OLD: 1.0, FREE: 1.0}, gil=True)):
+        (section,) = build_pythons(evidence)
+        assert section.columns == COLUMNS
+        assert figures(evidence)[THREADS, "3.11.7"] == {"loop waits for the GIL": "62 %"}
+        assert "Off CPU:" not in render(evidence, graphs={})
+
+
+def test_against_asyncio_the_verdict_has_the_interval() -> None:
+    evidence = measured({OLD: 1.0, FREE: 1.0})
+    first = make_evidence().run.verdicts[0]
+    ratio = Interval(1.8, 1.9, 2.0)
+    verdict = replace(
+        first,
+        workload="primes, Python 3.14.2t",
+        baseline=ASYNCIO,
+        throughput_ratio={ASYNCIO: Interval(1, 1, 1), THREADS: ratio},
+    )
+    found = figures(replace(evidence, run=replace(evidence.run, verdicts=(verdict,))))
+    assert found[THREADS, "3.14.2t"]["against asyncio"] == f"1.90{TIMES}*"
+    assert found[ASYNCIO, "3.14.2t"]["against asyncio"] == ABSENT
+    assert found[THREADS, "3.11.7"]["against asyncio"] == SCALING
+
+
+def test_the_evidence_of_a_python_without_a_gil_does_not_speak_of_waiting_for_it() -> None:
+    evidence = measured({OLD: 1.0, FREE: 1.0})
+    with_gil, without = (
+        build_section(evidence, f"primes, Python {python.name}", "anchor", {}) for python in (OLD, FREE)
+    )
+    assert [name for name, _ in with_gil.table.groups].count("waiting for the GIL") == 1
+    assert [name for name, _ in without.table.groups].count("off the CPU") == 1
+    assert "waiting for the GIL" not in dict(without.table.groups)
+    shown = dict(zip(without.table.columns, without.table.rows[1].cells, strict=True))
+    assert (shown["loop"].text, shown["workers"].text) == (f"94{NO_BREAK}%", f"92{NO_BREAK}%")
+    assert without.details is not None
+    assert without.details.columns[-3:] == ("loop off CPU", "workers off CPU", "looks")
+    assert all(row.cells[-3] != ABSENT for row in without.details.rows)
+    assert without.threads.chart is not None
+    assert "waits for the GIL" not in without.threads.chart.wide
+    assert "is off the CPU 94" in without.threads.chart.wide
 
 
 def test_a_gil_that_was_switched_back_on_is_told() -> None:

@@ -195,6 +195,21 @@ def test_what_was_held_is_left_out_where_nobody_knows() -> None:
     assert texts(crews_of(unknown, charts.NARROW), "value") == ["GIL wait 60 %"]
 
 
+def test_without_a_gil_time_off_the_cpu_is_told() -> None:
+    spent = {ThreadRole.LOOP: StateSeconds(1, 2, 0, 7), ThreadRole.WORKER: StateSeconds(30, 5, 0, 5)}
+    rows = {THREADS: replace(READING, roles=spent)}
+    root = ET.fromstring(stacks.threads(rows, charts.WIDE, nowhere, gil=False))
+    assert texts(root, "told") == [
+        "event loop",
+        "is off the CPU 90 % of its time",
+        "4 workers",
+        "are off the CPU 25 % of their time",
+    ]
+    narrow = ET.fromstring(stacks.threads(rows, charts.NARROW, nowhere, gil=False))
+    assert texts(narrow, "told") == ["event loop", "off CPU 90 %", "4 workers", "off CPU 25 %"]
+    assert "GIL" not in ET.tostring(root, encoding="unicode")
+
+
 def test_the_threads_are_told_to_those_who_cannot_see_them() -> None:
     assert plain(crews_of(READING).get("aria-label")) == (
         "Where the threads' time went: threads event loop waits for the GIL 60 % of its time, holds it 5.0 %;"

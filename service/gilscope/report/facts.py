@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
+from typing import NamedTuple
 
 from gilscope.model import (
     Anatomy,
@@ -178,9 +179,26 @@ def average(rows: Sequence[tuple[Anatomy, int]]) -> Anatomy | None:
     )
 
 
+def with_gil(rows: Sequence[Facts]) -> bool:
+    """Tell whether there was a GIL to wait for: yes, but where all trials that were asked say that there was none."""
+    said = [trial.gil_enabled for facts in rows for trial in facts.trials if trial.gil_enabled is not None]
+    return not said or any(said)
+
+
+def seen(trial: Trial) -> LensReading | None:
+    """Return what the lens saw of a trial. Without a GIL nobody waits for one: what looked like it was another sleep."""
+    if trial.lens is None or trial.gil_enabled is not False:
+        return trial.lens
+    return replace(trial.lens, roles={role: _without_gil(spent) for role, spent in trial.lens.roles.items()})
+
+
+def _without_gil(spent: StateSeconds) -> StateSeconds:
+    return replace(spent, gil_wait_s=0.0, blocked_s=spent.blocked_s + spent.gil_wait_s, gil_held_s=None)
+
+
 def lens(facts: Facts) -> LensReading | None:
     """Put together what the lens saw in the valid trials; None where none watched."""
-    known = [trial.lens for trial in facts.valid if trial.lens]
+    known = [reading for trial in facts.valid if (reading := seen(trial))]
     if not known:
         return None
     roles = [role for role in ThreadRole if any(role in reading.roles for reading in known)]
@@ -210,8 +228,10 @@ def _together(spans: Sequence[StateSeconds]) -> StateSeconds:
 def gil_wait(facts: Facts) -> GilWaitShare | None:
     """Return the shares of time spent waiting for the GIL, over all that the lens watched.
 
-    Where only the shares were kept, they are averaged. None where nothing measured them.
+    Where only the shares were kept, they are averaged. None where nothing measured them, or there was no GIL.
     """
+    if not with_gil([facts]):
+        return None
     if reading := lens(facts):
         return share_of(reading)
     known = [trial.gil_wait_share for trial in facts.valid if trial.gil_wait_share]
@@ -227,6 +247,22 @@ def share_of(reading: LensReading) -> GilWaitShare | None:
     if loop is None:
         return None
     return GilWaitShare(loop.gil_wait_share, worker.gil_wait_share if worker and worker.wall_s else None)
+
+
+class OffCpu(NamedTuple):
+    """Shares of their time that threads were without a core, waiting or idle, 0 to 1; None where there was no such thread."""
+
+    loop: float | None
+    worker: float | None
+
+
+def off_cpu(facts: Facts) -> OffCpu | None:
+    """Return for how much of their time threads were off the CPU, over all that the lens watched; None where it did not."""
+    reading = lens(facts)
+    if reading is None:
+        return None
+    spent = (reading.roles.get(role) for role in (ThreadRole.LOOP, ThreadRole.WORKER))
+    return OffCpu(*(one.off_cpu_share if one and one.wall_s else None for one in spent))
 
 
 def mean_of(facts: Facts, figure: Callable[[Trial], float | None]) -> float | None:

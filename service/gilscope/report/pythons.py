@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gilscope.model import BackendName, Evidence, Interpreter, Interval, PythonChange, Target, Verdict
+from gilscope.model import (
+    BASELINE,
+    BackendName,
+    Evidence,
+    Interpreter,
+    Interval,
+    PythonChange,
+    Target,
+    Verdict,
+)
 from gilscope.report import charts, formats
 from gilscope.report import facts as known
 from gilscope.report.charts import Rate, coloured, draw_axis
@@ -26,6 +35,9 @@ COLUMNS = (
     "loop waits for the GIL",
     "cores",
 )
+WITHOUT_GIL = ("loop off CPU", "workers off CPU", "against asyncio")
+"""The columns more where a Python has no GIL to wait for."""
+
 PITCH, GAP, NAMES, LABELS, VALUES = 22, 12, 88, 78, 76
 
 
@@ -41,11 +53,15 @@ class PythonRow:
 
 @dataclass(frozen=True, slots=True)
 class PythonSection:
-    """A function on all its Pythons; ``notes`` say what one must know of them."""
+    """A function on all its Pythons; ``notes`` say what one must know of them.
+
+    ``without_gil``: one of them has no GIL, and so there are more columns.
+    """
 
     anchor: str
     workload: str
     pythons: tuple[str, ...]
+    without_gil: bool
     chart: Pair
     columns: tuple[str, ...]
     rows: tuple[PythonRow, ...]
@@ -78,14 +94,22 @@ def _section(evidence: Evidence, anchor: str, workload: str, targets: Sequence[T
     }
     pythons = tuple(one for one in evidence.run.plan.pythons if one.name in found)
     changes = [change for change in evidence.run.python_changes if change.workload == workload]
+    without_gil = any(not _has_gil(one, found[one.name]) for one in pythons)
+
+    def row(facts: Facts, python: str) -> PythonRow:
+        shown = _row(facts, python, verdicts[python], changes)
+        more = _without_gil(facts, found[python], verdicts[python]) if without_gil and shown.cells else ()
+        return replace(shown, cells=(*shown.cells, *more))
+
     return PythonSection(
         anchor=anchor,
         workload=workload,
         pythons=tuple(found),
+        without_gil=without_gil,
         chart=Pair(draw_rates(rates, charts.WIDE), draw_rates(rates, charts.NARROW)),
-        columns=COLUMNS,
+        columns=(*COLUMNS, *(WITHOUT_GIL if without_gil else ())),
         rows=tuple(
-            _row(facts, python, verdicts[python], changes)
+            row(facts, python)
             for backend in BackendName
             for python, rows in found.items()
             for facts in rows
@@ -117,6 +141,15 @@ def _row(facts: Facts, python: str, verdict: Verdict | None, changes: Sequence[P
     )
 
 
+def _without_gil(facts: Facts, rows: Sequence[Facts], verdict: Verdict | None) -> tuple[Cell, ...]:
+    """Return what takes the place of GIL wait: time off the CPU, and how far a backend scales."""
+    loop, worker = known.off_cpu(facts) or (None, None)
+    ratios = verdict.throughput_ratio if verdict and verdict.baseline is BASELINE else {}
+    ratio = ratios.get(facts.backend) if facts.backend is not BASELINE else None
+    scaling = Cell(_scaling(facts.backend, rows)) if ratio is None else _ratio(ratio)
+    return Cell(formats.percent(loop)), Cell(formats.percent(worker)), scaling
+
+
 def _figure(figure: Interval | None) -> Cell:
     return Cell(formats.significant(figure.mid if figure else None), formats.span(figure))
 
@@ -128,30 +161,41 @@ def _ratio(ratio: Interval | None) -> Cell:
     return Cell(formats.ratio(ratio.mid) + ("*" if shown else ""), formats.span(ratio))
 
 
+def _has_gil(one: Interpreter, rows: Sequence[Facts]) -> bool:
+    """Whether a Python was measured with a GIL, as its trials say; where none was asked, as it said before."""
+    asked = any(trial.gil_enabled is not None for facts in rows for trial in facts.trials)
+    return not one.free_threaded or (known.with_gil(rows) if asked else one.gil_enabled)
+
+
 def _notes(one: Interpreter, rows: Sequence[Facts]) -> Iterator[str]:
     """Say of a free-threaded Python what takes the place of GIL wait, or that its GIL is on all the same."""
     if not one.free_threaded:
         return
-    asked = [trial.gil_enabled for facts in rows for trial in facts.trials if trial.gil_enabled is not None]
-    if any(asked) or (not asked and one.gil_enabled):
+    if _has_gil(one, rows):
         yield (
             f"Python {one.name} is free-threaded, but an extension module switched its GIL back on: its figures are those of "
             "a Python with a GIL."
         )
         return
-    scaling = _scaling(rows)
-    told = f" Threads keep up with {scaling} the requests of the event loop." if scaling else ""
+    scaling = _scaling(BackendName.THREADS, rows)
+    told = (
+        ""
+        if scaling == formats.ABSENT
+        else f" Threads keep up with {scaling} the requests of the event loop."
+    )
     yield (
         f"Python {one.name} has no GIL to wait for. What is told of it is the time that threads are not on a core, and how "
         f"far they scale.{told}"
     )
 
 
-def _scaling(rows: Sequence[Facts]) -> str:
-    """Return how many times the throughput of the event loop threads have, in words; nothing where that is not known."""
+def _scaling(backend: BackendName, rows: Sequence[Facts]) -> str:
+    """Write how many times the throughput of the event loop a backend has on the same Python, where that is known."""
     rates = {facts.backend: rate.mid for facts in rows if (rate := known.rate(facts))}
-    alone, threads = rates.get(BackendName.ASYNCIO), rates.get(BackendName.THREADS)
-    return formats.ratio(threads / alone) if alone and threads is not None else ""
+    own, alone = rates.get(backend), rates.get(BASELINE)
+    if backend is BASELINE or own is None or not alone:
+        return formats.ABSENT
+    return formats.ratio(own / alone)
 
 
 def draw_rates(rates: dict[tuple[BackendName, str], Rate], width: int) -> str:

@@ -232,12 +232,12 @@ def _told_apart(found: Collection[Anatomy]) -> Iterator[str]:
 
 def _threads(rows: tuple[Facts, ...], link: stacks.Link) -> Stacked:
     """Draw where the time of the loop's thread and of the workers went."""
-    found = _measured(rows, known.lens)
+    found, gil = _measured(rows, known.lens), known.with_gil(rows)
     seen = [crew.spent for reading in found.values() for crew in stacks.crews(reading)]
     holds = any(stacks.held_share(spent) is not None for spent in seen)
     line = " The line below a bar: holding the GIL." if holds else ""
     return Stacked(
-        chart=_pair(lambda width: stacks.threads(found, width, link)) if seen else None,
+        chart=_pair(lambda width: stacks.threads(found, width, link, gil=gil)) if seen else None,
         reading=f"Shares of the threads' wall time, seen from outside.{line}" if seen else "",
         legend=_legend([stacks.shares(spent) for spent in seen], STATES),
         lacks=_unwatched(rows),
@@ -259,7 +259,8 @@ def _unwatched(rows: tuple[Facts, ...]) -> str:
     why = any(
         caution.code == NO_LENS for facts in missing for trial in facts.valid for caution in trial.warnings
     )
-    return f"No lens watched {which}: how long threads waited for the GIL is not known." + (
+    what = "waited for the GIL" if known.with_gil(rows) else "were off the CPU"
+    return f"No lens watched {which}: how long threads {what} is not known." + (
         " The reason stands below." if why else ""
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gilscope.model import Anatomy, BackendName, LensReading, StateSeconds, ThreadRole
@@ -101,14 +101,18 @@ def _stages(backend: BackendName, found: Anatomy, link: Link) -> Iterator[Part]:
         yield Part(stage, length, formats.significant(values[stage]), hover, link(backend, stage))
 
 
-def threads(rows: Mapping[BackendName, LensReading], width: int, link: Link) -> str:
-    """Draw where the time of each backend's threads went, as shares: its event loop, and its workers."""
+def threads(rows: Mapping[BackendName, LensReading], width: int, link: Link, *, gil: bool = True) -> str:
+    """Draw where the time of each backend's threads went, as shares: its event loop, and its workers.
+
+    Without a ``gil`` it is told for how much of their time they were off the CPU.
+    """
     scale = Scale(0.0, 1.0, 1, width - 1)
     marks, bottom = [], 0.0
-    for backend, reading in rows.items():
-        marks.append(_crews(backend, reading, link, Place(scale, bottom, 20)))
-        bottom += _HEADING + _PITCH * len(crews(reading))
-    told = {backend: "; ".join(_crew_told(crew) for crew in crews(found)) for backend, found in rows.items()}
+    found = {backend: crews(reading, gil=gil) for backend, reading in rows.items()}
+    for backend, own in found.items():
+        marks.append(_crews(backend, own, link, Place(scale, bottom, 20)))
+        bottom += _HEADING + _PITCH * len(own)
+    told = {backend: "; ".join(_crew_told(crew) for crew in own) for backend, own in found.items()}
     about = tell("Where the threads' time went", told)
     return picture(width, bottom + _AXIS, about, draw_axis(scale, bottom, SHARES), *marks)
 
@@ -118,21 +122,22 @@ _HEADING, _PITCH = 28, 47
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """The threads of one role: what they are called, how many they are, their seconds in each state."""
+    """The threads of one role: what they are called, how many they are, their seconds in each state, if there is a GIL."""
 
     name: str
     threads: int
     spent: StateSeconds
+    gil: bool = True
 
 
-def crews(reading: LensReading) -> tuple[Crew, ...]:
+def crews(reading: LensReading, *, gil: bool = True) -> tuple[Crew, ...]:
     """Return the event loop and the workers, those that there were."""
     found = [
         (role, reading.roles[role])
         for role in (ThreadRole.LOOP, ThreadRole.WORKER)
         if role in reading.roles and reading.roles[role].wall_s
     ]
-    return tuple(_crew(role, spent, reading.seconds) for role, spent in found)
+    return tuple(replace(_crew(role, spent, reading.seconds), gil=gil) for role, spent in found)
 
 
 def _crew(role: ThreadRole, spent: StateSeconds, seconds: float) -> Crew:
@@ -162,8 +167,11 @@ def _crew_told(crew: Crew) -> str:
 
 
 def _waiting_told(crew: Crew) -> str:
-    """Say the essence: ``waits for the GIL 62 % of its time, holds it 4.0 %``."""
+    """Say the essence: ``waits for the GIL 62 % of its time, holds it 4.0 %``, or ``is off the CPU 38 % of its time``."""
     many, wait = crew.threads > 1, formats.percent(crew.spent.gil_wait_share)
+    if not crew.gil:
+        off = formats.percent(crew.spent.off_cpu_share)
+        return f"are off the CPU {off} of their time" if many else f"is off the CPU {off} of its time"
     told = f"wait for the GIL {wait} of their time" if many else f"waits for the GIL {wait} of its time"
     held = held_share(crew.spent)
     if held is None:
@@ -172,17 +180,19 @@ def _waiting_told(crew: Crew) -> str:
 
 
 def _waiting_in_short(crew: Crew) -> str:
-    """Say the same where there is little room: ``GIL wait 62 %, held 4.0 %``."""
+    """Say the same where there is little room: ``GIL wait 62 %, held 4.0 %``, or ``off CPU 38 %``."""
+    if not crew.gil:
+        return f"off CPU {formats.percent(crew.spent.off_cpu_share)}"
     held = held_share(crew.spent)
     wait = f"GIL wait {formats.percent(crew.spent.gil_wait_share)}"
     return wait if held is None else f"{wait}, held {formats.percent(held)}"
 
 
-def _crews(backend: BackendName, reading: LensReading, link: Link, place: Place) -> str:
+def _crews(backend: BackendName, own: Sequence[Crew], link: Link, place: Place) -> str:
     heading = coloured(backend, words(0, place.top + 20, backend, class_="name"))
     bars = [
         _crew_row(backend, crew, link, replace(place, top=place.top + _HEADING + at * _PITCH))
-        for at, crew in enumerate(crews(reading))
+        for at, crew in enumerate(own)
     ]
     return element("g", heading, *bars)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gilscope.model import (
     Anatomy,
     BackendName,
+    GilWaitShare,
     Interval,
     Latency,
     LensReading,
     ProbeLatency,
+    StateSeconds,
     ThreadRole,
     Trial,
     Verdict,
@@ -21,7 +23,7 @@ from gilscope.quantiles import SOUND_P99
 from gilscope.report import facts as known
 from gilscope.report import formats
 from gilscope.report.anatomy import measured
-from gilscope.report.facts import Facts
+from gilscope.report.facts import Facts, OffCpu
 from gilscope.report.stacks import held_share
 
 ROUGH = f"rough: fewer than {SOUND_P99:,} samples lie behind this p99"
@@ -77,10 +79,15 @@ TRIAL_COLUMNS = (
 
 
 def backend_table(rows: tuple[Facts, ...], verdict: Verdict | None) -> Table:
-    """Tabulate the figures of each backend. GIL wait has columns only where it was measured."""
-    waits = any(known.gil_wait(facts) for facts in rows)
-    wait_groups = (("waiting for the GIL", 2),) if waits else ()
-    wait_columns = ("loop", "workers") if waits else ()
+    """Tabulate the figures of each backend.
+
+    GIL wait has columns only where it was measured; where there was no GIL, time off the CPU has them.
+    """
+    gil = known.with_gil(rows)
+    shares = [known.gil_wait(facts) if gil else known.off_cpu(facts) for facts in rows]
+    wait_groups = (("waiting for the GIL" if gil else "off the CPU", 2),) if any(shares) else ()
+    wait_columns = ("loop", "workers") if any(shares) else ()
+    waits = [_waits(share) if any(shares) else () for share in shares]
     return Table(
         groups=(
             ("answers", 3), ("latency, ms", 4), ("/ping, ms", 2), *wait_groups, ("service", 2),
@@ -89,7 +96,7 @@ def backend_table(rows: tuple[Facts, ...], verdict: Verdict | None) -> Table:
             "requests", "errors", "req/s", "p50", "p95", "p99", "max", "p50", "p99", *wait_columns,
             "CPU cores", "memory MB",
         ),
-        rows=tuple(_row(facts, verdict, waits=waits) for facts in rows),
+        rows=tuple(_row(facts, verdict, own) for facts, own in zip(rows, waits, strict=True)),
     )  # fmt: skip
 
 
@@ -103,15 +110,18 @@ def trial_rows(rows: tuple[Facts, ...]) -> tuple[TrialRow, ...]:
 class Details:
     """The mean request of every trial to the microsecond, each backend's mean first, and its threads' shares.
 
-    ``lens`` says whether any of it comes from a lens.
+    ``lens`` says whether any of it comes from a lens, ``gil`` whether there was a GIL.
     """
 
     columns: tuple[str, ...]
     rows: tuple[TrialRow, ...]
     lens: bool
+    gil: bool
 
 
 THREAD_COLUMNS = ("loop waits", "loop holds", "workers wait", "workers hold", "looks")
+WITHOUT_GIL = ("loop off CPU", "workers off CPU", "looks")
+"""The same where there was no GIL."""
 
 
 def request_details(rows: tuple[Facts, ...]) -> Details | None:
@@ -122,21 +132,27 @@ def request_details(rows: tuple[Facts, ...]) -> Details | None:
     present = {name for row in found for name in measured(row)}
     stages = [name for name in STAGES if name in present]
     lens = any(trial.lens for facts in rows for trial in facts.trials)
+    gil = known.with_gil(rows)
+    columns = (THREAD_COLUMNS if gil else WITHOUT_GIL) if lens else ()
+
+    def cells(row: Anatomy | None, reading: LensReading | None) -> tuple[str, ...]:
+        return (*_stages(row, stages), *(_seen(reading, columns) if lens else ()))
+
     return Details(
-        columns=("mean ms", *(STAGES[name].label for name in stages), *(THREAD_COLUMNS if lens else ())),
-        rows=tuple(row for facts in rows for row in _details(facts, stages, lens=lens)),
+        columns=("mean ms", *(STAGES[name].label for name in stages), *columns),
+        rows=tuple(row for facts in rows for row in _details(facts, cells)),
         lens=lens,
+        gil=gil,
     )
 
 
-def _details(facts: Facts, stages: Sequence[str], *, lens: bool) -> Iterator[TrialRow]:
-    def cells(row: Anatomy | None, reading: LensReading | None) -> tuple[str, ...]:
-        return (*_stages(row, stages), *(_seen(reading) if lens else ()))
-
+def _details(
+    facts: Facts, cells: Callable[[Anatomy | None, LensReading | None], tuple[str, ...]]
+) -> Iterator[TrialRow]:
     if facts.valid:
         yield TrialRow("all", facts.backend, cells(known.anatomy(facts), known.lens(facts)), counted=True)
     for trial in sorted(facts.trials, key=lambda trial: trial.block):
-        yield TrialRow(place(trial), facts.backend, cells(trial.anatomy_ms, trial.lens), trial.valid)
+        yield TrialRow(place(trial), facts.backend, cells(trial.anatomy_ms, known.seen(trial)), trial.valid)
 
 
 def _stages(row: Anatomy | None, stages: Sequence[str]) -> tuple[str, ...]:
@@ -145,26 +161,24 @@ def _stages(row: Anatomy | None, stages: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(formats.microseconds, figures))
 
 
-def _seen(reading: LensReading | None) -> tuple[str, ...]:
-    """Write the shares of the loop and of the workers, and how often the lens looked."""
+def _seen(reading: LensReading | None, columns: Sequence[str]) -> tuple[str, ...]:
+    """Write the shares of the loop and of the workers that the columns ask for, and how often the lens looked."""
     if reading is None:
-        return (formats.ABSENT,) * len(THREAD_COLUMNS)
-    spent = [reading.roles.get(role) for role in (ThreadRole.LOOP, ThreadRole.WORKER)]
-    known_spent = [seconds if seconds and seconds.wall_s else None for seconds in spent]
-    shares = [
-        share
-        for seconds in known_spent
-        for share in ((seconds.gil_wait_share, held_share(seconds)) if seconds else (None, None))
-    ]
+        return (formats.ABSENT,) * len(columns)
+    shares: list[float | None] = []
+    for role in (ThreadRole.LOOP, ThreadRole.WORKER):
+        spent = reading.roles.get(role, StateSeconds(0, 0, 0, 0))
+        own = (spent.off_cpu_share,) if columns is WITHOUT_GIL else (spent.gil_wait_share, held_share(spent))
+        shares += own if spent.wall_s else (None,) * len(own)
     return (*map(formats.percent, shares), formats.count(reading.samples))
 
 
-def _row(facts: Facts, verdict: Verdict | None, *, waits: bool) -> Row:
+def _row(facts: Facts, verdict: Verdict | None, waits: tuple[Cell, ...]) -> Row:
     if not facts.trials:
         reason = f"not tried: {facts.excluded}" if facts.excluded else "no trial yet"
         return Row(facts.backend, instead=reason)
     cells = (*_answers(facts), *_latencies(facts, verdict), *_pings(facts, verdict))
-    return Row(facts.backend, (*cells, *(_waits(facts) if waits else ()), *_service(facts)))
+    return Row(facts.backend, (*cells, *waits, *_service(facts)))
 
 
 def _answers(facts: Facts) -> tuple[Cell, ...]:
@@ -197,8 +211,7 @@ def _pings(facts: Facts, verdict: Verdict | None) -> tuple[Cell, ...]:
     return _figure(ping.p50), _p99(ping.p99, interval, rough=facts.rough_ping)
 
 
-def _waits(facts: Facts) -> tuple[Cell, ...]:
-    share = known.gil_wait(facts)
+def _waits(share: GilWaitShare | OffCpu | None) -> tuple[Cell, ...]:
     loop, worker = (share.loop, share.worker) if share else (None, None)
     return Cell(formats.percent(loop)), Cell(formats.percent(worker))
 
