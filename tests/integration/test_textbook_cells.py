@@ -1,29 +1,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 from typing import cast
 
 import pytest
 from commanded import gilscope, require_the_end_of_all, strictly
 from pythons import find_python
 
-from gilscope.child import module_command
 from gilscope.claims import Standing, Topic
-from gilscope.lens.control import Lens
+from gilscope.environments import prepare
 from gilscope.model import BackendName
 from gilscope.textbook.judging import Taken
-from gilscope.textbook.looping_stages import (
-    COMPUTING,
-    MANY_COMPUTING,
-    PRINTING,
-    Stage,
-    measure_looping,
-    measure_service,
-)
 from gilscope.textbook.measuring import ChildRunner, plain_environment
 
 pytestmark = pytest.mark.integration
@@ -48,18 +38,18 @@ def python(request: pytest.FixtureRequest) -> str:
     return str(found)
 
 
-def looping(backend: BackendName) -> list[str]:
-    return module_command("gilscope.textbook.cells.looping", backend)
-
-
 def has_interpreters(python: str) -> bool:
     new = [str(find_python(version)) for version in ("3.14", "3.15")]
     return python in new or sys.version_info >= (3, 14)
 
 
-def run(python: str, env: dict[str, str], cells: str, backend: BackendName) -> Taken:
+def require_backend(python: str, backend: BackendName) -> None:
     if backend is INTERPRETERS and not has_interpreters(python):
         pytest.skip("needs Python 3.14 or newer")
+
+
+def run(python: str, env: dict[str, str], cells: str, backend: BackendName) -> Taken:
+    require_backend(python, backend)
     return ChildRunner(python, None, "http://nowhere", env, limit_s=60.0).run(cells, backend)
 
 
@@ -72,9 +62,18 @@ def test_who_sees_a_change(python: str, env: dict[str, str], backend: BackendNam
     assert figures.get("shared_byte_seen", True) is True
 
 
+@pytest.fixture(scope="module")
+def serving(python: str) -> str:
+    """Return the executable of a Python that has what a web service needs."""
+    return python if python == sys.executable else prepare([python], lambda _: None)[0].executable
+
+
 @pytest.mark.parametrize("backend", list(BackendName))
-def test_who_dies_of_a_segmentation_fault(python: str, env: dict[str, str], backend: BackendName) -> None:
-    figures = run(python, env, "crashing", backend).figures
+def test_who_dies_of_a_segmentation_fault(
+    python: str, serving: str, env: dict[str, str], backend: BackendName
+) -> None:
+    require_backend(python, backend)
+    figures = ChildRunner(serving, None, "http://nowhere", env, limit_s=60.0).run("crashing", backend).figures
     assert figures["service_died"] is (backend is not PROCESSES)
     assert cast("float", figures["answers_again_ms"]) > 0
     if backend is PROCESSES:
@@ -83,68 +82,49 @@ def test_who_dies_of_a_segmentation_fault(python: str, env: dict[str, str], back
         assert figures["signal"] == 11
 
 
-@pytest.mark.parametrize("python", ["this"], indirect=True)
+@pytest.mark.parametrize("python", ["this", "3.14"], indirect=True)
 @pytest.mark.parametrize("backend", list(BackendName))
-def test_nothing_is_lost_with_a_lock(python: str, env: dict[str, str], backend: BackendName) -> None:
+def test_what_goes_wrong_does_not_with_a_lock(python: str, env: dict[str, str], backend: BackendName) -> None:
     figures = run(python, env, "interfering", backend).figures
-    locked = {
-        name: value for name, value in figures.items() if name.endswith("per_million") and "_locked_" in name
-    }
-    assert set(locked.values()) == {0}
+    wrong = {name: value for name, value in figures.items() if name.endswith("_wrong_per_million")}
+    locked = {name for name in wrong if "_locked_" in name}
+    assert {wrong[name] for name in locked} == {0}
+    assert {name.replace("_locked_", "_") for name in locked} == wrong.keys() - locked
+    assert (
+        cast(
+            "float",
+            wrong["sell_with_await_wrong_per_million" if backend is ASYNCIO else "sell_wrong_per_million"],
+        )
+        > 0
+    )
     assert figures.get("global_seen_by_parent", 0) == 0
     if backend is ASYNCIO:
-        assert cast("float", figures["add_with_await_lost_per_million"]) > 0
-        assert figures["add_with_call_lost_per_million"] == 0
+        assert cast("float", wrong["add_with_await_wrong_per_million"]) > 0
+        assert wrong["add_without_await_wrong_per_million"] == 0
+    if backend is INTERPRETERS:
+        assert cast("float", wrong["add_wrong_per_million"]) > 0, (
+            "as often as with the token, by which nothing is lost"
+        )
+        assert cast("int", figures["updates"]) >= 2_000
 
 
-@pytest.mark.parametrize("python", ["this"], indirect=True)
+@pytest.mark.parametrize("python", ["this", "3.14"], indirect=True)
 @pytest.mark.parametrize("backend", list(BackendName))
-def test_the_call_runs_and_is_shown(python: str, env: dict[str, str], backend: BackendName) -> None:
+def test_the_calls_run_and_are_shown(python: str, env: dict[str, str], backend: BackendName) -> None:
     taken = run(python, env, "calling", backend)
-    assert taken.figures == {"ran": True}
+    assert (taken.figures["ran"], taken.figures["many_ran"]) == (True, True)
     assert f"def in_{backend}()" in taken.code
+    assert f"def many_in_{backend}()" in taken.code
     assert "noqa" not in taken.code
 
 
-@pytest.fixture
-def lens() -> Iterator[Lens]:
-    lens = Lens()
-    yield lens
-    lens.stop(grace_s=0.0)
+@pytest.mark.parametrize("python", ["this", "3.14"], indirect=True)
+def test_how_processes_were_started_is_kept(python: str, env: dict[str, str]) -> None:
+    asked = [python, "-c", "import multiprocessing; print(multiprocessing.get_start_method())"]
+    default = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+    assert run(python, env, "calling", PROCESSES).figures["start_method"] == default
 
 
-ROUNDS = 3
-
-
-def beside(
-    backend: BackendName, stage: Stage, env: dict[str, str], lens: Lens | None
-) -> Callable[[str], float]:
-    """Measure a stage in several services, each new; return what reads the median of a figure."""
-    rounds = [dict(measure_service(looping(backend), lens, [stage], env)) for _ in range(ROUNDS)]
-    return lambda figure: median(cast("float", one[f"{stage.name}_{figure}"]) for one in rounds)
-
-
-def test_an_infinite_loop_in_a_thread_keeps_the_event_loop_waiting_for_the_gil(
-    env: dict[str, str], lens: Lens
-) -> None:
-    thread, process = (beside(backend, COMPUTING, env, lens) for backend in (THREADS, PROCESSES))
-    assert thread("gil_wait_share") > 0.2
-    assert process("gil_wait_share") < 0.05
-
-
-def test_infinite_loops_in_threads_raise_the_p99_at_least_fivefold_over_processes(
-    env: dict[str, str],
-) -> None:
-    thread, process = (beside(backend, MANY_COMPUTING, env, None) for backend in (THREADS, PROCESSES))
-    assert thread("ping_p99_ms") >= 5 * process("ping_p99_ms")
-
-
-def test_an_infinite_loop_on_the_event_loop_leaves_no_answer(env: dict[str, str]) -> None:
-    figures = measure_looping(sys.executable, ASYNCIO, None, env)
-    assert figures[f"{PRINTING.name}_unanswered"] == figures["pings_per_stage"]
-
-
-@pytest.mark.timeout(240)
 def test_every_cell_is_measured_where_every_backend_is_there(tmp_path: Path) -> None:
     found = find_python("3.14") or find_python("3.15")
     if found is None:
@@ -157,7 +137,12 @@ def test_every_cell_is_measured_where_every_backend_is_there(tmp_path: Path) -> 
     (measured,) = strictly(ended.out)["measured"]
     cells = {(cell["topic"], cell["backend"]): cell for cell in measured["cells"]}
     assert len(cells) == len(Topic) * len(BackendName)
-    assert [cell for cell in cells.values() if cell["standing"] == Standing.UNKNOWN] == []
+    # Threads that compute faster than their GIL allows were disturbed, and are not judged: that one may be missing.
+    unknown = {
+        place: cell["footnote"] for place, cell in cells.items() if cell["standing"] == Standing.UNKNOWN
+    }
+    disturbed = unknown.pop((Topic.COMPUTING_WORK, THREADS), "which the GIL does not allow")
+    assert (unknown, "which the GIL does not allow" in disturbed) == ({}, True)
     for (topic, backend), cell in cells.items():
         assert cell["figures"], (topic, backend)
         assert cell["code"], (topic, backend)

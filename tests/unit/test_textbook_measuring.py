@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import pytest
 
@@ -17,8 +18,18 @@ from gilscope.model import BackendName, Interpreter
 from gilscope.textbook import looping_stages, measuring
 from gilscope.textbook.cells import calling, sharing
 from gilscope.textbook.claims_table import CELLS
-from gilscope.textbook.judging import Taken, judge_all
-from gilscope.textbook.looping_stages import COMPUTING, IDLE, PRINTING, stages
+from gilscope.textbook.judging import Taken, calls, judge_all
+from gilscope.textbook.looping_stages import (
+    BESIDE,
+    COMPUTING,
+    IDLE,
+    LINES,
+    MANY,
+    ON_LOOP,
+    PRINTING,
+    Stage,
+    stages,
+)
 from gilscope.textbook.measuring import (
     ChildRunner,
     in_a_line,
@@ -28,7 +39,7 @@ from gilscope.textbook.measuring import (
     unavailable,
 )
 from gilscope.textbook.pinging import Pings
-from gilscope.textbook.showing import code_of, first_lines, shown
+from gilscope.textbook.showing import code_of, shown
 
 NEW = Interpreter(
     "3.14.2", "python3.14", "3.14.2", free_threaded=False, gil_enabled=True, start_method="forkserver"
@@ -47,7 +58,7 @@ class FakeRunner:
         self.ran.append((cells, backend))
         if cells in self.problems:
             raise self.problems[cells]
-        return Taken({"seen": True, "ran": True}, code_of(calling, f"in_{backend}"))
+        return Taken({"seen": True, "ran": True, "many_ran": True}, code_of(calling, f"in_{backend}"))
 
 
 def test_every_experiment_runs_once_and_is_announced() -> None:
@@ -131,7 +142,9 @@ def test_the_infinite_loops_show_their_code(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(measuring, "measure_looping", lambda *_arguments: {"pings_per_s": 200.0})
     taken = ChildRunner("python", None, "http://nowhere").run("looping", BackendName.THREADS)
     assert "while True:\n        print(" in taken.code
-    assert "Thread(target=work, daemon=True).start()" in taken.code
+    assert "Thread(target=wait_and_work, daemon=True).start()" in taken.code
+    assert "pings = ping(port, STAGE_S, PINGS_PER_S)" in taken.code
+    assert "async def ping_steadily(" in taken.code
     assert "# noqa" not in taken.code
 
 
@@ -146,8 +159,9 @@ def test_the_environment_is_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @dataclass
 class FakeChild:
-    """A service that repeats every order."""
+    """A service that repeats every order; so many of its loops tell that they begin."""
 
+    begin: int = 4
     orders: list[Mapping[str, object]] = field(default_factory=list)
     stopped: bool = False
     pid = 1
@@ -159,10 +173,14 @@ class FakeChild:
         self.stop(0.0)
 
     def receive(self, _timeout_s: float) -> Mapping[str, object]:
-        return self.orders[-1] if self.orders else {"port": 1}
+        return self.orders[-1] if self.orders else {"port": 1, "start_method": "fork"}
 
     def send(self, order: Mapping[str, object]) -> None:
+        running = self.orders[-1]["times"] if self.orders else 0
+        new = min(cast("int", order["times"]) - cast("int", running), self.begin)
+        self.begin -= new
         self.orders.append(order)
+        Path(str(order["begun"])).write_bytes(b"!" * new)
 
     def stop(self, grace_s: float) -> None:  # noqa: ARG002  as a child's
         self.stopped = True
@@ -187,31 +205,91 @@ class BlindLens(Lens):
             raise LensError("not permitted")
 
 
-@pytest.mark.parametrize("lens", [None, BlindLens(0), BlindLens(1)])
-def test_without_a_lens_there_are_figures_without_gil_wait(
-    monkeypatch: pytest.MonkeyPatch, lens: Lens | None
-) -> None:
+def fake_services(monkeypatch: pytest.MonkeyPatch, begin: int) -> list[FakeChild]:
+    """Have services started in which so many loops begin; return those that were."""
     children: list[FakeChild] = []
 
     def start(*_command: object, **_options: object) -> FakeChild:
-        children.append(FakeChild())
+        children.append(FakeChild(begin))
         return children[-1]
 
     monkeypatch.setattr(looping_stages, "Child", start)
     monkeypatch.setattr(looping_stages, "ping", lambda *_arguments: Pings((1.0, 2.0, 1000.0), 1))
+    return children
+
+
+@pytest.mark.parametrize("lens", [None, BlindLens(0), BlindLens(1)])
+def test_without_a_lens_there_are_figures_without_gil_wait(
+    monkeypatch: pytest.MonkeyPatch, lens: Lens | None
+) -> None:
+    children = fake_services(monkeypatch, begin=4)
     figures = looping_stages.measure_looping("python", BackendName.THREADS, lens, {})
     assert figures[f"{PRINTING.name}_ping_p50_ms"] == 2.0
     assert figures[f"{PRINTING.name}_unanswered"] == 1
     assert {value for name, value in figures.items() if name.endswith("gil_wait_share")} == {None}
     assert all(child.stopped for child in children)
-    assert [order["loops"] for order in children[0].orders] == [0, 1]
+    assert [(order["work"], order["times"]) for order in children[0].orders] == [
+        ("forever", 0),
+        ("forever_in_lines", 1),
+    ]
+
+
+@pytest.mark.parametrize("backend", [BackendName.PROCESSES, BackendName.INTERPRETERS])
+def test_a_loop_with_a_gil_of_its_own_that_never_begins_is_a_reason_not_to_measure(
+    monkeypatch: pytest.MonkeyPatch, backend: BackendName
+) -> None:
+    monkeypatch.setattr(looping_stages, "BEGIN_S", 0.01)
+    children = fake_services(monkeypatch, begin=3)
+    with pytest.raises(ServiceError, match="3 of 4 loops began"):
+        dict(looping_stages.measure_service("python", backend, None, [PRINTING, MANY], {}))
+    (child,) = children
+    assert [order["times"] for order in child.orders] == [1, 4]
+    assert child.stopped
+
+
+@pytest.mark.parametrize("begun", [1, 4])
+def test_how_many_threads_loop_is_told(monkeypatch: pytest.MonkeyPatch, begun: int) -> None:
+    monkeypatch.setattr(looping_stages, "STARVE_S", 0.01)
+    fake_services(monkeypatch, begin=begun)
+    figures = dict(looping_stages.measure_service("python", BackendName.THREADS, None, [MANY], {}))
+    assert figures[f"{MANY.name}_loops_begun"] == begun
+
+
+def test_without_any_loop_there_is_nothing_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looping_stages, "STARVE_S", 0.01)
+    fake_services(monkeypatch, begin=0)
+    with pytest.raises(ServiceError, match="no loop began"):
+        dict(looping_stages.measure_service("python", BackendName.THREADS, None, [PRINTING], {}))
 
 
 def test_the_stages_name_what_they_are() -> None:
     assert IDLE.name == "0_printing_interval_5ms"
+    assert PRINTING.name == "1_printing_on_another_core_interval_5ms"
+    assert BESIDE.name == "1_printing_on_the_same_core_interval_5ms"
+    assert LINES.name == "1_lines_on_another_core_interval_5ms"
     assert COMPUTING.sooner().name == "1_computing_interval_0.5ms"
-    assert stages(BackendName.ASYNCIO) == ((IDLE, PRINTING),)
-    assert len({stage for service in stages(BackendName.PROCESSES) for stage in service}) == 8
+    assert stages(BackendName.ASYNCIO) == ((IDLE, ON_LOOP),)
+    both = {(stage, stage.sooner()) for stage in (PRINTING, MANY)}
+    for backend in (BackendName.THREADS, BackendName.PROCESSES, BackendName.INTERPRETERS):
+        every = {stage for service in stages(backend) for stage in service}
+        assert all(every >= {one, sooner} for one, sooner in both)
+
+
+@pytest.mark.parametrize(
+    ("stage", "cores", "loop_on", "work_on"),
+    [
+        (ON_LOOP, {2, 5, 7}, [2, 5, 7], [2, 5, 7]),
+        (PRINTING, {2, 5, 7}, [2], [5, 7]),
+        (BESIDE, {2, 5, 7}, [2], [2]),
+        (PRINTING, {3}, [3], [3]),
+    ],
+)
+def test_the_place_of_a_loop_is_a_choice_of_cores(
+    monkeypatch: pytest.MonkeyPatch, stage: Stage, cores: set[int], loop_on: list[int], work_on: list[int]
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: cores)
+    order = stage.order()
+    assert (order["loop_on"], order["work_on"]) == (loop_on, work_on)
 
 
 def test_the_code_shown_has_what_the_function_uses_and_no_more() -> None:
@@ -228,11 +306,13 @@ def test_the_code_shown_has_what_the_function_uses_and_no_more() -> None:
 @pytest.mark.parametrize("backend", list(BackendName))
 def test_the_two_lines_of_a_call_are_lines_of_the_experiment(backend: BackendName) -> None:
     code = code_of(calling, f"in_{backend}")
-    lines = first_lines(code, f"in_{backend}").splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith(("import ", "from "))
+    single, many = calls(code, backend).split("\n\n")
     source = [line.partition("  #")[0].strip() for line in Path(calling.__file__).read_text().splitlines()]
-    assert all(line in source for line in lines)
+    for lines in (single.splitlines(), many.splitlines()):
+        assert len(lines) == 2 or "async with" in lines[1]
+        assert lines[0].startswith(("import ", "from "))
+        assert all(line.strip() in source for line in lines)
+    assert ("Executor().submit(work)" in many) is (backend is not BackendName.ASYNCIO)
 
 
 @pytest.mark.parametrize("cells", sorted(set(CELLS.values()) - {"looping"}))

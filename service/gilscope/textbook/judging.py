@@ -51,7 +51,7 @@ def judge(topic: Topic, backend: BackendName, results: Results) -> Cell:
     if reason is None:
         try:
             ruling = _RULINGS[topic](_column(topic, backend, results))
-            code = first_lines(code, f"in_{backend}") if topic is Topic.CALL else code
+            code = calls(code, backend) if topic is Topic.CALL else code
         except (ValueError, ZeroDivisionError) as problem:
             reason = f"The figures cannot be judged: {problem}."
     ruling = ruling or Ruling(Standing.UNKNOWN, NOT_MEASURED, reason or "")
@@ -65,6 +65,11 @@ def judge(topic: Topic, backend: BackendName, results: Results) -> Cell:
         module=module,
         **ruling._asdict(),
     )
+
+
+def calls(code: str, backend: BackendName) -> str:
+    """Return the two lines of a single call, and those for many."""
+    return "\n\n".join(first_lines(code, f"{name}_{backend}") for name in ("in", "many_in"))
 
 
 def _column(topic: Topic, backend: BackendName, results: Results) -> Column:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import select
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
-from gilscope.child import Child, module_command
+from gilscope.child import START_S, Child, module_command
 from gilscope.claims import Figure
 from gilscope.errors import LensError, ServiceError
 from gilscope.lens.control import Lens
@@ -15,32 +21,67 @@ from gilscope.textbook.pinging import ping
 
 MODULE = "gilscope.textbook.cells.looping"
 STAGE_S, PINGS_PER_S = 0.46, 50.0
-STARTED_S = 0.1
-"""How long loops may take to begin: starting a process keeps the event loop as well, and is not what a stage is about."""
-ANSWER_S = 10.0
+BEGIN_S = 20.0
+"""How long a loop may take to begin: it may be the first to need a fork server."""
+STARVE_S = 0.25
+"""How long it is waited for loops that share the service's GIL: those that run may keep the others from beginning."""
+ANSWER_S = 20.0
+SHARE_A_GIL = (BackendName.ASYNCIO, BackendName.THREADS)
+"""Whose loops run under the GIL of the service."""
+
+
+class Work(StrEnum):
+    """What a loop does: the tutorial's own, the same with each line written at once, and one that computes only."""
+
+    PRINTING = "forever"
+    LINES = "forever_in_lines"
+    COMPUTING = "compute"
+
+
+class Place(StrEnum):
+    """Where loops run: wherever the system has them, on other cores than the event loop, or on the same."""
+
+    ANY = ""
+    APART = "_on_another_core"
+    BESIDE = "_on_the_same_core"
 
 
 class Stage(NamedTuple):
-    """So many loops at a switch interval; ``prints``: the tutorial's own loop, or one that computes only."""
+    """So many loops at a switch interval."""
 
     loops: int
-    prints: bool
-    interval_ms: float
+    work: Work
+    interval_ms: float = 5.0
+    place: Place = Place.ANY
 
     @property
     def name(self) -> str:
         """What the names of the stage's figures begin with."""
-        kind = "printing" if self.prints else "computing"
-        return f"{self.loops}_{kind}_interval_{self.interval_ms:g}ms"
+        return f"{self.loops}_{self.work.name.lower()}{self.place}_interval_{self.interval_ms:g}ms"
+
+    def order(self) -> dict[str, object]:
+        """Return what the service is told. Where there is one core, loops cannot but share it."""
+        cores = sorted(os.sched_getaffinity(0))
+        first, others = cores[:1], cores[1:] or cores
+        loop_on, work_on = {
+            Place.ANY: (cores, cores),
+            Place.APART: (first, others),
+            Place.BESIDE: (first, first),
+        }[self.place]
+        where = {"loop_on": loop_on, "work_on": work_on}
+        return {"work": self.work, "times": self.loops, "interval_ms": self.interval_ms, **where}
 
     def sooner(self) -> Stage:
         """Return the same at a tenth of CPython's default switch interval (``sys.setswitchinterval``)."""
         return self._replace(interval_ms=0.5)
 
 
-IDLE = Stage(loops=0, prints=True, interval_ms=5.0)
-PRINTING, COMPUTING = IDLE._replace(loops=1), IDLE._replace(loops=1, prints=False)
-MANY, MANY_COMPUTING = PRINTING._replace(loops=4), COMPUTING._replace(loops=4)
+IDLE, ON_LOOP = Stage(0, Work.PRINTING), Stage(1, Work.PRINTING)
+PRINTING = ON_LOOP._replace(place=Place.APART)
+"""Whether it is on the event loop's core decides what it does to that, and is otherwise a matter of luck."""
+BESIDE, LINES = PRINTING._replace(place=Place.BESIDE), PRINTING._replace(work=Work.LINES)
+COMPUTING = Stage(1, Work.COMPUTING)
+MANY, MANY_COMPUTING = Stage(4, Work.PRINTING), Stage(4, Work.COMPUTING)
 
 
 def stages(backend: BackendName) -> tuple[Sequence[Stage], ...]:
@@ -49,20 +90,18 @@ def stages(backend: BackendName) -> tuple[Sequence[Stage], ...]:
     On the event loop itself nothing runs beside a loop, however many there are.
     """
     if backend is BackendName.ASYNCIO:
-        return ((IDLE, PRINTING),)
+        return ((IDLE, ON_LOOP),)
     if backend is BackendName.THREADS:
         return (
-            (IDLE, PRINTING),
+            (IDLE, LINES),
+            (PRINTING,),
             (PRINTING.sooner(),),
-            (MANY,),
-            (MANY.sooner(),),
+            (BESIDE,),
+            (MANY, MANY.sooner()),
             (COMPUTING, COMPUTING.sooner()),
             (MANY_COMPUTING,),
         )
-    return (
-        (IDLE, PRINTING, PRINTING.sooner(), MANY, MANY.sooner()),
-        (COMPUTING, COMPUTING.sooner(), MANY_COMPUTING),
-    )
+    return ((IDLE, PRINTING, PRINTING.sooner()), (MANY, MANY.sooner()), (COMPUTING, MANY_COMPUTING))
 
 
 def measure_looping(
@@ -71,38 +110,84 @@ def measure_looping(
     """Run all stages of a backend; return their figures: latencies of pings in ms, the loop's GIL wait as a share.
 
     Raises:
-        ServiceError: the service did not start, or takes no orders.
+        ServiceError: the service did not start, or takes no orders; or a loop that has a GIL of its own did not begin.
     """
-    figures: dict[str, Figure] = {"pings_per_s": PINGS_PER_S, "pings_per_stage": round(STAGE_S * PINGS_PER_S)}
+    figures: dict[str, Figure] = {
+        "pings_per_s": PINGS_PER_S,
+        "pings_per_stage": round(STAGE_S * PINGS_PER_S),
+        "cores": len(os.sched_getaffinity(0)),
+    }
     for one in stages(backend):
-        figures.update(measure_service(module_command(MODULE, backend, python=python), lens, one, env))
+        figures.update(measure_service(python, backend, lens, one, env))
     return figures
 
 
 def measure_service(
-    command: Sequence[str], lens: Lens | None, of: Sequence[Stage], env: Mapping[str, str]
+    python: str, backend: BackendName, lens: Lens | None, of: Sequence[Stage], env: Mapping[str, str]
 ) -> Iterator[tuple[str, Figure]]:
     """Run the stages of one service, which ends with them; give their figures.
 
     Raises:
-        ServiceError: the service did not start, or takes no orders.
+        ServiceError: the service did not start, or takes no orders; or a loop that has a GIL of its own did not begin.
     """
-    with Child(command, failure=ServiceError, env=env) as service:
+    command = module_command(MODULE, backend, python=python)
+    with Child(command, failure=ServiceError, env=env, guarded=True) as service, _listening() as begun:
         try:
-            port = int(str(service.receive(ANSWER_S)["port"]))
+            ready = service.receive(START_S)
+            port = int(str(ready["port"]))
+            if backend is BackendName.PROCESSES:
+                yield "start_method", str(ready["start_method"])
             lens = _watching(lens, service.pid)
             ping(port, 0.1, PINGS_PER_S)  # the first ones find everything cold
             for stage in of:
-                service.send(stage._asdict())
+                service.send({**stage.order(), "begun": begun.path})
                 service.receive(ANSWER_S)
-                time.sleep(STARTED_S)
-                for name, figure in _measure_stage(port, lens).items():
+                begun.wait_for(stage.loops, STARVE_S if backend in SHARE_A_GIL else BEGIN_S)
+                if begun.loops < stage.loops and backend not in SHARE_A_GIL:
+                    raise ServiceError(f"{begun.loops} of {stage.loops} loops began within {BEGIN_S:g} s")
+                for name, figure in measure_stage(port, lens).items():
                     yield f"{stage.name}_{name}", figure
+                begun.wait_for(stage.loops, 0.0)
+                if stage.loops and not begun.loops:
+                    raise ServiceError("no loop began while it was measured")
+                yield f"{stage.name}_loops_begun", begun.loops
         finally:
             service.stop(grace_s=0.0)  # it may hear nothing any more
 
 
-def _measure_stage(port: int, lens: Lens | None) -> dict[str, Figure]:
+@dataclass(slots=True)
+class _Begun:
+    """How many loops of a service have told, through a named pipe, that they have begun."""
+
+    path: str
+    descriptor: int
+    loops: int = 0
+
+    def wait_for(self, loops: int, seconds: float) -> None:
+        """Read until so many have begun, or so long."""
+        deadline = time.monotonic() + seconds
+        while self.loops < loops:
+            ready, _, _ = select.select([self.descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return
+            self.loops += len(os.read(self.descriptor, loops))
+
+
+@contextmanager
+def _listening() -> Iterator[_Begun]:
+    """Make the pipe for the block; it is open both ways here, as it has no end while the next loop is yet to come."""
+    with tempfile.TemporaryDirectory(prefix="gilscope-") as folder:
+        path = os.path.join(folder, "begun")  # noqa: PTH118  a word in an order
+        os.mkfifo(path)
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            yield _Begun(path, descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def measure_stage(port: int, lens: Lens | None) -> dict[str, Figure]:
+    """Ping for a stage, and have the lens look at the event loop meanwhile."""
     opened = _open_window(lens)
     pings = ping(port, STAGE_S, PINGS_PER_S)
     return {

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from gilscope.child import Child, module_command
 from gilscope.claims import Figure, Measured, Topic
-from gilscope.errors import GilscopeError, ServiceError
+from gilscope.errors import GilscopeError, LensError, ServiceError
 from gilscope.lens.control import Lens
 from gilscope.model import BackendName, Interpreter
-from gilscope.textbook.cells import looping
+from gilscope.textbook import looping_stages, pinging
+from gilscope.textbook.cells import looping, works
 from gilscope.textbook.claims_table import CELLS
 from gilscope.textbook.judging import Results, Taken, judge_all
 from gilscope.textbook.looping_stages import measure_looping
@@ -23,7 +24,7 @@ from gilscope.textbook.showing import code_of
 from gilscope.workloads.upstream_process import running_upstream
 
 RUNNING = "gilscope.textbook.running"
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 """How long an experiment may take on one backend."""
 NEEDED = (3, 14)
 """The Python that has subinterpreters in its standard library."""
@@ -61,14 +62,25 @@ class ChildRunner:
         """Run it in a new process; the infinite loops are driven from here."""
         if cells == CELLS[Topic.TIME]:
             figures = measure_looping(self.executable, backend, self.lens, self.env)
-            return Taken(figures, code_of(looping, "forever", f"in_{backend}", "serve"))
+            return Taken(figures, looping_code(backend))
         given = [f"upstream_url={self.upstream_url}"] if cells == CELLS[Topic.WAITING_WORK] else []
         return self._ask(RUNNING, cells, backend, *given)
 
     def _ask(self, module: str, *arguments: str) -> Taken:
         command = module_command(module, *arguments, python=self.executable)
-        with Child(command, failure=ServiceError, env=self.env) as child:
+        with Child(command, failure=ServiceError, env=self.env, guarded=True) as child:
             return taken_of(child.receive(self.limit_s))
+
+
+def looping_code(backend: BackendName) -> str:
+    """Return the code of the infinite loops: the loops, how they are started, the service, and what pings it."""
+    parts = (
+        code_of(works, *(work.value for work in looping_stages.Work)),
+        code_of(looping, f"in_{backend}", "serve"),
+        code_of(looping_stages, "measure_stage", with_all=False),
+        code_of(pinging, "ping_steadily", with_all=False),
+    )
+    return "\n\n".join(parts)
 
 
 def taken_of(answer: Mapping[str, object]) -> Taken:
@@ -164,6 +176,8 @@ def measure(
         running_upstream() as upstream_url,
         _watching(lens) as watching,
     ):
+        with contextlib.suppress(LensError):  # whoever needs it will hear of that
+            watching.prepare()  # it starts beside experiments of which no time is taken
         runner = ChildRunner(executable, watching, upstream_url, plain_environment(folder))
         cells = judge_all(take_all(runner, interpreter, tells))
     return Measured(interpreter, cells, time.monotonic() - begun)

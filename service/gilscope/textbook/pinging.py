@@ -57,7 +57,8 @@ class _Pinger:
         self.free.append(connection)
 
 
-async def _ping(port: int, seconds: float, rate: float) -> Pings:
+async def ping_steadily(port: int, seconds: float, rate: float) -> Pings:
+    """Send pings when they are due, each on a connection that has none on its way; wait for all answers."""
     pinger = _Pinger(port)
     begin = asyncio.get_running_loop().time() + 0.01
     answers = await asyncio.gather(
@@ -71,4 +72,4 @@ async def _ping(port: int, seconds: float, rate: float) -> Pings:
 
 def ping(port: int, seconds: float, rate: float) -> Pings:
     """Ping a service of this machine for so long, so many times a second, and wait for the last answer."""
-    return asyncio.run(_ping(port, seconds, rate))
+    return asyncio.run(ping_steadily(port, seconds, rate))

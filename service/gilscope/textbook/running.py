@@ -9,19 +9,26 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import multiprocessing
 import os
 import resource
 import sys
+import sysconfig
 
 CELLS = "gilscope.textbook.cells"
 
 
 def run(cells: str, backend: str, given: dict[str, str]) -> dict[str, object]:
-    """Run one function; return its figures and its code."""
+    """Run one function; return its figures and its code. A free-threaded build says whether it has a GIL by then."""
     module = importlib.import_module(f"{CELLS}.{cells}")
     figures = getattr(module, f"in_{backend}")(**given)
-    from gilscope.textbook.showing import shown  # noqa: PLC0415  a worker process has no use for it
+    from gilscope.backends.execution import gil_enabled  # noqa: PLC0415  a worker process has no use for these
+    from gilscope.textbook.showing import shown  # noqa: PLC0415
 
+    if backend == "processes":
+        figures.setdefault("start_method", multiprocessing.get_start_method())
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        figures = {**figures, "gil_enabled": gil_enabled()}
     return {"figures": figures, "code": shown(module, backend)}
 
 

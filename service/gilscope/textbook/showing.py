@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from textwrap import dedent
 from types import ModuleType
 
 _REMARKS = re.compile(r"  # (?:noqa|type: ignore).*$", re.MULTILINE)
@@ -26,7 +27,7 @@ def code_of(module: ModuleType, *functions: str, with_all: bool = True) -> str:
     chosen = {id(parts[name]): parts[name] for name in wanted}
     lines = source.splitlines()
     nodes = sorted(chosen.values(), key=lambda node: node.lineno)
-    return _REMARKS.sub("", "\n\n\n".join("\n".join(_lines(lines, node)) for node in nodes))
+    return _REMARKS.sub("", "\n\n".join("\n".join(_lines(lines, node)) for node in nodes))
 
 
 def shown(module: ModuleType, backend: str) -> str:
@@ -42,10 +43,10 @@ def first_lines(code: str, function: str) -> str:
     body = next(
         node.body
         for node in ast.parse(code).body
-        if isinstance(node, ast.FunctionDef) and node.name == function
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function
     )
     lines = code.splitlines()
-    return "\n".join("\n".join(_lines(lines, node)).strip() for node in body[1:3])
+    return "\n".join(dedent("\n".join(_lines(lines, node))) for node in body[1:3])
 
 
 def _names(node: ast.stmt) -> Iterator[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 
+from gilscope.throttling import group_files
+
 
 def median_ms(call: Callable[[], object], times: int) -> float:
     """Call something so many times; return the median in ms."""
@@ -52,8 +54,21 @@ def _pss_kb(pid: int) -> int:
 
 
 def available_mb() -> float:
-    """Return how much memory can be had without swapping, in MB (``MemAvailable``)."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
+    """Return how much memory can be had without swapping, in MB: of the machine, and within what this process lies in."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    machine = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    pairs = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+    groups = [
+        _left(path, path.with_name(used)) for most, used in pairs for path in group_files("memory", most)
+    ]
+    return min([*machine, *filter(None, groups)], default=0) / 1e6
+
+
+def _left(most: Path, used: Path) -> int | None:
+    """Return what a control group may still take, in bytes, its idle cache given back; None where there is no limit."""
+    try:
+        stat = dict(line.split() for line in most.with_name("memory.stat").read_text().splitlines())
+        idle = int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+        return max(1, int(most.read_text()) - int(used.read_text()) + idle)
+    except (OSError, ValueError):  # there is no such group, or its limit is "max"
+        return None

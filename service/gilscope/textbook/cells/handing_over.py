@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.shared_memory import SharedMemory
 
@@ -19,20 +21,35 @@ SHOWN = {
 
 SIZES = {"1kB": (1_000, 20), "1MB": (1_000_000, 5), "100MB": (100_000_000, 2)}
 """How many bytes, and how often."""
-NEEDED_MB = 1_200
-"""Without so much memory the largest is left out."""
+COPIES = 12
+"""What is handed over must fit into memory so many times."""
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  where it lies on Linux
 
 
-def sizes() -> list[tuple[str, int, int]]:
-    """Return name, number of bytes and number of repetitions of what there is memory for."""
-    enough = available_mb() > NEEDED_MB
-    return [(name, *size) for name, size in SIZES.items() if enough or name != "100MB"]
+def sizes(how: str, figures: dict[str, object]) -> Iterator[tuple[str, int, int]]:
+    """Give name, number of bytes and of repetitions of what there is room for; leave the reason for what there is not.
+
+    Who writes more into shared memory than there is room for dies of it (SIGBUS).
+    """
+    there = os.statvfs(SHARED_MEMORY) if how == "shared_memory" else None
+    for name, (size, times) in SIZES.items():
+        if size * COPIES > (memory := available_mb() * 1e6):
+            figures[f"{how}_{name}_left_out"] = f"{memory / 1e6:.0f} MB of memory are left"
+        elif there and size >= (room := there.f_bavail * there.f_frsize):
+            figures[f"{how}_{name}_left_out"] = f"{SHARED_MEMORY} has room for {room / 1e6:.0f} MB"
+        else:
+            yield name, size, times
 
 
 @functools.cache
 def payload(size: int) -> bytes:
     """Return the same bytes every time."""
     return b"x" * size
+
+
+def prepare(size: int) -> None:
+    """Make it, so that the worker has it from now on."""
+    payload(size)
 
 
 def in_asyncio() -> dict[str, object]:
@@ -43,7 +60,7 @@ def in_asyncio() -> dict[str, object]:
 
     async def measure() -> dict[str, object]:
         loop, figures = asyncio.get_running_loop(), dict[str, object]()
-        for name, size, times in sizes():
+        for name, size, times in sizes("reference", figures):
             data, took = payload(size), list[float]()
             for _ in range(times):
                 begun = loop.time()
@@ -58,9 +75,9 @@ def in_asyncio() -> dict[str, object]:
 def through_executor(pool: Executor, how: str) -> dict[str, object]:
     """Give it to a worker (``len`` takes it), and have a worker return it."""
     figures: dict[str, object] = {}
-    for name, size, times in sizes():
+    for name, size, times in sizes(how, figures):
         data = payload(size)
-        pool.submit(payload, size).result()  # the worker has it from now on
+        pool.submit(prepare, size).result()
         there, back = lambda: pool.submit(len, data).result(), lambda: pool.submit(payload, size).result()  # noqa: B023
         figures[f"{how}_{name}_there_ms"] = median_ms(there, times)
         figures[f"{how}_{name}_back_ms"] = median_ms(back, times)
@@ -92,9 +109,11 @@ def fill(name: str, size: int) -> None:
 
 def in_processes() -> dict[str, object]:
     """Through a ProcessPoolExecutor: pickled; and through shared memory."""
-    block = SharedMemory(create=True, size=100_000_000)
+    figures: dict[str, object] = {}
+    shared = list(sizes("shared_memory", figures))
+    block = SharedMemory(create=True, size=max((size for _, size, _ in shared), default=1))
     with ProcessPoolExecutor(1) as pool:
-        figures = through_executor(pool, "pickle")
+        figures |= through_executor(pool, "pickle")
 
         def there() -> None:
             block.buf[:size] = payload(size)  # type: ignore[index]
@@ -104,7 +123,7 @@ def in_processes() -> dict[str, object]:
             pool.submit(fill, block.name, size).result()
             return bytes(block.buf[:size])  # type: ignore[index]
 
-        for name, size, times in sizes():  # noqa: B007  there() and back() use it
+        for name, size, times in shared:  # noqa: B007  there() and back() use it
             figures[f"shared_memory_{name}_there_ms"] = median_ms(there, times)
             figures[f"shared_memory_{name}_back_ms"] = median_ms(back, times)
     block.close()
@@ -128,7 +147,7 @@ def in_interpreters() -> dict[str, object]:
     def back() -> None:
         interpreter.exec("buffer[:] = made")
 
-    for name, size, times in sizes():
+    for name, size, times in sizes("buffer", figures):
         interpreter.prepare_main(buffer=memoryview(bytearray(size)))
         interpreter.exec(f"made = b'x' * {size}")
         figures[f"buffer_{name}_there_ms"] = median_ms(there, times)

@@ -4,52 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import sys
-import threading
+from array import array
 from collections.abc import Callable, Coroutine, MutableSequence
 from contextlib import AbstractContextManager
-from multiprocessing.sharedctypes import RawArray, RawValue
-from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from multiprocessing.sharedctypes import RawArray
+from threading import Lock, Thread
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from multiprocessing.synchronize import Barrier
     from queue import Queue
 
 SHOWN = {
-    "asyncio": ("add_without_await", "add_with_await", "add_with_await_locked", "race_tasks"),
-    "threads": (
-        "Counter",
-        "plus_one",
-        "add",
-        "add_with_call",
-        "add_with_call_locked",
-        "sell",
-        "race_threads",
-    ),
-    "processes": ("add", "add_locked", "sell", "race_processes", "in_processes"),
-    "interpreters": ("add_in_buffer", "add_in_buffer_with_token", "sell", "in_interpreters"),
+    "asyncio": ("add_with_await", "sell_with_await", "repeat_in_task", "compare_tasks"),
+    "threads": ("plus_one", "add", "add_with_call", "sell", "repeat", "compare", "in_threads"),
+    "processes": ("add", "sell", "repeat", "compare", "in_processes"),
+    "interpreters": ("add", "sell", "Token", "repeat", "compare", "in_interpreters"),
 }
-"""What a reader wants to see of each: what the workers do, and how they are started."""
+"""What a reader wants to see of each: what the workers do, how they are started, and how the figures come about."""
 
 WORKERS = 2
-THREAD_TIMES, PROCESS_TIMES, TASK_TIMES, TOKEN_TIMES = 300_000, 150_000, 20_000, 20
-"""How often each worker does it: as often as takes well under a second."""
+THREAD_TIMES, TIMES, TASK_TIMES, SEATS = 250_000, 100_000, 20_000, 2_000
+"""How often each worker adds, and how many seats it tries to sell: as many as take well under a second."""
+
+seen = list[int]()
 
 
-class Counter:
-    """A number that somebody shares."""
+class Joinable(Protocol):
+    """A thread or a process."""
 
-    value = 0
-
-
-class HasValue(Protocol):
-    """A Counter, or a number in shared memory."""
-
-    value: int
+    def join(self) -> None:
+        """Wait for its end."""
 
 
-counter = Counter()
+Shared = MutableSequence[Any]
+Step = Callable[[Shared, int], None]
+AnyLock = AbstractContextManager[object] | None
+New = Callable[[str, int], Any]
+"""Makes so many zeros, integers ("q") or floats ("d"), that all workers share."""
+Start = Callable[..., Joinable]
+"""Starts a function in the worker whose number is its first argument."""
 
 
 def plus_one(number: int) -> int:
@@ -57,240 +51,156 @@ def plus_one(number: int) -> int:
     return number + 1
 
 
-def add(counter: HasValue, times: int) -> None:
+def add(numbers: Shared, _at: int) -> None:
     """Read, add and write in one statement."""
-    for _ in range(times):
-        counter.value += 1
+    numbers[0] += 1
 
 
-def add_with_call(counter: HasValue, times: int) -> None:
+def add_with_call(numbers: Shared, _at: int) -> None:
     """Call a function between reading and writing."""
-    for _ in range(times):
-        counter.value = plus_one(counter.value)
+    numbers[0] = plus_one(numbers[0])
 
 
-def sell(seats: MutableSequence[int], _times: int) -> None:
-    """Sell every seat that is free: check, then act."""
-    for number in range(len(seats)):
-        if seats[number] == 0:
-            plus_one(0)
-            seats[number] += 1
+def sell(seats: Shared, at: int) -> None:
+    """Sell a seat that is free: check, let others run (as whoever asks a database does), then act."""
+    if seats[at] == 0:
+        sleep(0)
+        seats[at] += 1
 
 
-def add_locked(counter: HasValue, times: int, lock: AbstractContextManager[object]) -> None:
-    """Add as ``add`` does, with a lock."""
-    for _ in range(times):
-        with lock:
-            counter.value += 1
+class Token(NamedTuple):
+    """The only token of a queue as a lock: subinterpreters have no other. Who waits asks again every 10 ms."""
+
+    queue: Queue[None]
+
+    def __enter__(self) -> None:
+        self.queue.get()
+
+    def __exit__(self, *_problem: object) -> None:
+        self.queue.put(None)
 
 
-def add_with_call_locked(counter: HasValue, times: int, lock: AbstractContextManager[object]) -> None:
-    """Add as ``add_with_call`` does, with a lock."""
-    for _ in range(times):
-        with lock:
-            counter.value = plus_one(counter.value)
+def repeat(me: int, seconds: Shared, step: Step, numbers: Shared, times: int, lock: AnyLock = None) -> None:
+    """Begin when all workers have, and do it again and again; leave for how long."""
+    seen.append(me)  # a plain global: who sees that?
+    seconds[me] = -1.0
+    while 0.0 in seconds:
+        sleep(0)
+    begun = perf_counter()
+    for at in range(times):
+        if lock is None:
+            step(numbers, at)
+        else:
+            with lock:
+                step(numbers, at)
+    seconds[me] = perf_counter() - begun
 
 
-def sell_locked(seats: MutableSequence[int], _times: int, lock: AbstractContextManager[object]) -> None:
-    """Sell as ``sell`` does, with a lock."""
-    for number in range(len(seats)):
-        with lock:
-            if seats[number] == 0:
-                plus_one(0)
-                seats[number] += 1
-
-
-def add_to_global(times: int) -> None:
-    """Add to a plain global of this module."""
-    add(counter, times)
-
-
-def per_million(count: int, of: int) -> float:
-    """Return how many of a million that is."""
-    return count / of * 1e6
-
-
-Race = Callable[..., float]
-"""Runs a function in two workers at once; returns the seconds."""
-
-
-def compare(
-    race: Race, new: Callable[[], HasValue], seats: MutableSequence[int], times: int, lock: object
-) -> dict[str, object]:
-    """Have two workers do it, without a lock and with it."""
-    figures: dict[str, object] = {"updates": WORKERS * times, "seats": len(seats)}
-    for name, plain, locked in (
-        ("add", add, add_locked),
-        ("add_with_call", add_with_call, add_with_call_locked),
-    ):
-        free, guarded, wanted = new(), new(), WORKERS * times
-        seconds, locked_seconds = race(plain, free, times), race(locked, guarded, times, lock)
-        figures[f"{name}_lost_per_million"] = per_million(wanted - free.value, wanted)
-        figures[f"{name}_locked_lost_per_million"] = per_million(wanted - guarded.value, wanted)
-        figures[f"{name}_lock_ns"] = (locked_seconds - seconds) / wanted * 1e9
-    race(sell, seats, times)
-    figures["seats_sold_twice_per_million"] = per_million(sum(seats) - len(seats), len(seats))
-    seats[:] = [0] * len(seats)
-    race(sell_locked, seats, times, lock)
-    figures["seats_locked_sold_twice_per_million"] = per_million(sum(seats) - len(seats), len(seats))
+def compare(new: New, start: Start, lock: object, times: int, *adds: Step) -> dict[str, object]:
+    """Have two workers add to one number and sell the same seats, without a lock and with it."""
+    figures: dict[str, object] = {"updates": WORKERS * times, "seats": SEATS}
+    each = [(step, 1, times, WORKERS * times) for step in adds]
+    for step, size, count, wanted in (*each, (sell, SEATS, SEATS, SEATS)):
+        for name, *given in ((step.__name__,), (f"{step.__name__}_locked", lock)):
+            seconds, numbers = new("d", WORKERS), new("q", size)
+            work = [start(repeat, me, seconds, step, numbers, count, *given) for me in range(WORKERS)]
+            for one in work:
+                one.join()
+            figures[f"{name}_wrong_per_million"] = abs(sum(numbers) - wanted) / wanted * 1e6
+            figures[f"{name}_ns"] = max(seconds) / count / WORKERS * 1e9
     return figures
 
 
-def race_threads(work: Callable[..., None], *arguments: object) -> float:
-    """Run it in two threads at once; return the seconds."""
-    threads = [threading.Thread(target=work, args=arguments) for _ in range(WORKERS)]
-    begun = perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return perf_counter() - begun
-
-
 def in_threads() -> dict[str, object]:
-    """Two threads, a plain object and a list."""
-    return compare(race_threads, Counter, [0] * THREAD_TIMES, THREAD_TIMES, threading.Lock())
+    """Two threads and a list."""
 
+    def start(work: Callable[..., None], *arguments: object) -> Thread:
+        thread = Thread(target=work, args=arguments)
+        thread.start()
+        return thread
 
-def wait_and_work(start: Barrier, work: Callable[..., None], *arguments: object) -> None:
-    """Begin when all have started."""
-    start.wait()
-    work(*arguments)
-
-
-def race_processes(work: Callable[..., None], *arguments: object) -> float:
-    """Run it in two processes at once; return the seconds."""
-    start = multiprocessing.Barrier(WORKERS + 1)
-    processes = [
-        multiprocessing.Process(target=wait_and_work, args=(start, work, *arguments)) for _ in range(WORKERS)
-    ]
-    for process in processes:
-        process.start()
-    start.wait()
-    begun = perf_counter()
-    for process in processes:
-        process.join()
-    return perf_counter() - begun
+    return compare(lambda _kind, size: [0] * size, start, Lock(), THREAD_TIMES, add, add_with_call)
 
 
 def in_processes() -> dict[str, object]:
     """Two processes: a plain global, of which each has its own, and what is shared on purpose."""
     multiprocessing.set_forkserver_preload([__name__])  # the next ones start faster; a fork does not care
-    race_processes(add_to_global, PROCESS_TIMES)
-    shared = compare(
-        race_processes,
-        lambda: RawValue("q"),  # as multiprocessing.Value("q", lock=False)
-        RawArray("b", PROCESS_TIMES),
-        PROCESS_TIMES,
-        multiprocessing.Lock(),
-    )
-    return {"global_seen_by_parent": counter.value, **shared}
+
+    def start(work: Callable[..., None], *arguments: object) -> multiprocessing.Process:
+        process = multiprocessing.Process(target=work, args=arguments)
+        process.start()
+        return process
+
+    shared = compare(RawArray, start, multiprocessing.Lock(), TIMES, add)
+    return {"global_seen_by_parent": len(seen), **shared}
 
 
-async def add_with_await(times: int) -> None:
-    """Await between reading and writing."""
-    for _ in range(times):
-        value = counter.value
-        await asyncio.sleep(0)
-        counter.value = value + 1
+def new_buffer(kind: str, size: int) -> memoryview:
+    """Make what a subinterpreter can be given without a copy."""
+    return memoryview(array(kind, [0] * size))
 
 
-async def add_with_await_locked(times: int, lock: asyncio.Lock) -> None:
-    """The same, with a lock."""
-    for _ in range(times):
-        async with lock:
-            value = counter.value
-            await asyncio.sleep(0)
-            counter.value = value + 1
+def in_interpreters() -> dict[str, object]:
+    """Two subinterpreters: a plain global, of which each has its own, and shared buffers."""
+    from concurrent import interpreters  # type: ignore[attr-defined] # noqa: PLC0415
+
+    workers, tokens = [interpreters.create() for _ in range(WORKERS)], interpreters.create_queue()
+    tokens.put(None)
+
+    def start(work: Callable[..., None], me: int, *arguments: object) -> Thread:
+        return workers[me].call_in_thread(work, me, *arguments)  # type: ignore[no-any-return]
+
+    shared = compare(new_buffer, start, Token(tokens), TIMES, add)
+    return {"global_seen_by_parent": len(seen), **shared}
 
 
-async def add_without_await(times: int) -> None:
+TaskStep = Callable[[Shared, int], Coroutine[object, object, None]]
+
+
+async def add_without_await(numbers: Shared, at: int) -> None:
     """Nothing else runs in between."""
-    add_with_call(counter, times)
+    add_with_call(numbers, at)
 
 
-async def sell_with_await(seats: list[int]) -> None:
+async def add_with_await(numbers: Shared, _at: int) -> None:
+    """Await between reading and writing."""
+    value = numbers[0]
+    await asyncio.sleep(0)
+    numbers[0] = value + 1
+
+
+async def sell_with_await(seats: Shared, at: int) -> None:
     """Await between checking and acting."""
-    for number in range(len(seats)):
-        if seats[number] == 0:
-            await asyncio.sleep(0)
-            seats[number] += 1
+    if seats[at] == 0:
+        await asyncio.sleep(0)
+        seats[at] += 1
 
 
-async def race_tasks(work: Callable[..., Coroutine[object, object, None]], *arguments: object) -> float:
-    """Run it in two tasks at once; return the seconds. The counter begins at 0."""
-    counter.value = 0
-    begun = perf_counter()
-    await asyncio.gather(*(work(*arguments) for _ in range(WORKERS)))
-    return perf_counter() - begun
+async def repeat_in_task(
+    step: TaskStep, numbers: Shared, times: int, lock: asyncio.Lock | None = None
+) -> None:
+    """Do it again and again."""
+    for at in range(times):
+        if lock is None:
+            await step(numbers, at)
+        else:
+            async with lock:
+                await step(numbers, at)
 
 
 async def compare_tasks() -> dict[str, object]:
-    """Have two tasks do it, with and without an await in between, and with a lock."""
-    wanted, seats = WORKERS * TASK_TIMES, [0] * TASK_TIMES
-    figures: dict[str, object] = {"updates": wanted, "seats": len(seats)}
-    await race_tasks(add_without_await, TASK_TIMES)
-    figures["add_with_call_lost_per_million"] = per_million(wanted - counter.value, wanted)
-    seconds = await race_tasks(add_with_await, TASK_TIMES)
-    figures["add_with_await_lost_per_million"] = per_million(wanted - counter.value, wanted)
-    locked_seconds = await race_tasks(add_with_await_locked, TASK_TIMES, asyncio.Lock())
-    figures["add_with_await_locked_lost_per_million"] = per_million(wanted - counter.value, wanted)
-    figures["add_with_await_lock_ns"] = (locked_seconds - seconds) / wanted * 1e9
-    await race_tasks(sell_with_await, seats)
-    figures["seats_sold_twice_per_million"] = per_million(sum(seats) - len(seats), len(seats))
+    """Have two tasks add to one number and sell the same seats, without a lock and with it."""
+    figures: dict[str, object] = {"updates": WORKERS * TASK_TIMES, "seats": SEATS}
+    each = [(step, 1, TASK_TIMES, WORKERS * TASK_TIMES) for step in (add_without_await, add_with_await)]
+    for step, size, count, wanted in (*each, (sell_with_await, SEATS, SEATS, SEATS)):
+        for name, *given in ((step.__name__,), (f"{step.__name__}_locked", asyncio.Lock())):
+            numbers, begun = [0] * size, perf_counter()
+            await asyncio.gather(*(repeat_in_task(step, numbers, count, *given) for _ in range(WORKERS)))
+            figures[f"{name}_wrong_per_million"] = abs(sum(numbers) - wanted) / wanted * 1e6
+            figures[f"{name}_ns"] = (perf_counter() - begun) / count / WORKERS * 1e9
     return figures
 
 
 def in_asyncio() -> dict[str, object]:
     """Two tasks on one loop."""
     return asyncio.run(compare_tasks())
-
-
-def add_in_buffer(buffer: memoryview, times: int) -> None:
-    """Add to a number in a shared buffer."""
-    numbers = buffer.cast("q")
-    for _ in range(times):
-        numbers[0] += 1
-
-
-def add_in_buffer_with_token(buffer: memoryview, times: int, tokens: Queue[None]) -> None:
-    """Add while holding the only token of a queue: subinterpreters have no lock."""
-    numbers = buffer.cast("q")
-    for _ in range(times):
-        tokens.get()
-        numbers[0] += 1
-        tokens.put(None)
-
-
-def in_interpreters() -> dict[str, object]:
-    """Two subinterpreters: a plain global, of which each has its own, and a shared buffer."""
-    from concurrent import interpreters  # type: ignore[attr-defined] # noqa: PLC0415
-
-    workers = [interpreters.create() for _ in range(WORKERS)]
-    number, seats = bytearray(8), bytearray(THREAD_TIMES)
-
-    def race(work: Callable[..., None], *arguments: object) -> float:
-        begun = perf_counter()
-        threads = [worker.call_in_thread(work, *arguments) for worker in workers]
-        for thread in threads:
-            thread.join()
-        return perf_counter() - begun
-
-    race(add_to_global, THREAD_TIMES)
-    race(add_in_buffer, memoryview(number), THREAD_TIMES)
-    race(sell, memoryview(seats), THREAD_TIMES)
-    added, number[:] = int.from_bytes(number, sys.byteorder), bytes(8)
-    tokens = interpreters.create_queue()
-    tokens.put(None)
-    seconds = race(add_in_buffer_with_token, memoryview(number), TOKEN_TIMES, tokens)
-    added_locked, wanted_locked = int.from_bytes(number, sys.byteorder), WORKERS * TOKEN_TIMES
-    wanted = WORKERS * THREAD_TIMES
-    return {
-        "updates": wanted,
-        "seats": len(seats),
-        "global_seen_by_parent": counter.value,
-        "add_lost_per_million": per_million(wanted - added, wanted),
-        "seats_sold_twice_per_million": per_million(sum(seats) - len(seats), len(seats)),
-        "add_locked_lost_per_million": per_million(wanted_locked - added_locked, wanted_locked),
-        "add_lock_ns": seconds / wanted_locked * 1e9,
-    }

@@ -1,70 +1,74 @@
-"""May interfere with each other, in time: the tutorial's infinite loop beside a web service.
+"""May interfere with each other, in time: a web service, and what its workers do beside it.
 
 ``python -m gilscope.textbook.cells.looping BACKEND`` prints a line with its port and then takes orders, as JSON lines:
-``{"loops": 4, "prints": true, "interval_ms": 5}`` for how many loops are to run by now, whether those that are started
-now print, and the switch interval. What they print goes to ``/dev/null``: block-buffered, as it is under a process manager.
+``{"work": "forever", "times": 4, "begun": "PIPE", "loop_on": [0], "work_on": [1], "interval_ms": 5}`` for how many workers
+are to run by now, what those that are started now do and through which named pipe they tell that they begin, the cores of
+the event loop and theirs, and the switch interval. What they print goes to ``/dev/null``: block-buffered, as it is under a
+process manager.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
-from multiprocessing import Process
-from threading import Thread
+from collections.abc import Callable, Sequence
+from multiprocessing import Process, get_start_method
+from threading import Event, Thread
 
-from aiohttp import web
+from gilscope.textbook.cells import works
 
-from gilscope.backends.execution import prepare_thread
-from gilscope.model import ThreadRole
+# A worker process imports this module once more, and has no use for a web service: that is imported where it is needed.
 
-Work = Callable[[], None]
-
-
-def forever() -> None:
-    """Be the tutorial's infinite loop."""
-    while True:
-        print("still running")  # noqa: T201
+Work = Callable[[str, Sequence[int]], None]
 
 
-def compute() -> None:
-    """Be an infinite loop that never writes anything: it has no reason to give up the GIL."""
-    number = 0
-    while True:
-        number += 1
-
-
-def in_asyncio(work: Work) -> None:
+def in_asyncio(times: int, work: Work, begun: str, cores: Sequence[int]) -> None:
     """Start it on the event loop itself."""
-    asyncio.get_running_loop().call_soon(work)
+    import asyncio  # noqa: PLC0415
+
+    for _ in range(times):
+        asyncio.get_running_loop().call_soon(work, begun, cores)
 
 
-def in_threads(work: Work) -> None:
-    """Start it in a thread."""
-    Thread(target=work, daemon=True).start()
+def in_threads(times: int, work: Work, begun: str, cores: Sequence[int]) -> None:
+    """Start it in threads that wait for each other: beside the first loop the next one might not get to start."""
+    import asyncio  # noqa: PLC0415
+
+    go = Event()
+
+    def wait_and_work() -> None:
+        go.wait()
+        work(begun, cores)
+
+    for _ in range(times):
+        Thread(target=wait_and_work, daemon=True).start()
+    asyncio.get_running_loop().call_soon(go.set)
 
 
-def in_processes(work: Work) -> None:
-    """Start it in a process."""
-    Process(target=work, daemon=True).start()
+def in_processes(times: int, work: Work, begun: str, cores: Sequence[int]) -> None:
+    """Start it in processes."""
+    for _ in range(times):
+        Process(target=work, args=(begun, cores), daemon=True).start()
 
 
-def in_interpreters(work: Work) -> None:
-    """Start it in a subinterpreter, which needs a thread to run on."""
+def in_interpreters(times: int, work: Work, begun: str, cores: Sequence[int]) -> None:
+    """Start it in subinterpreters, each of which needs a thread to run on."""
     from concurrent import interpreters  # type: ignore[attr-defined] # noqa: PLC0415
 
-    Thread(target=interpreters.create().call, args=(work,), daemon=True).start()
+    for _ in range(times):
+        Thread(target=interpreters.create().call, args=(work, begun, cores), daemon=True).start()
 
 
-async def ping(_request: web.Request) -> web.Response:
-    """Answer."""
-    return web.Response(text="pong")
-
-
-async def serve(start: Callable[[Work], None], answers: int) -> None:
+async def serve(start: Callable[[int, Work, str, Sequence[int]], None], answers: int) -> None:
     """Serve ``/ping``, and take orders from standard input until it ends."""
+    import asyncio  # noqa: PLC0415
+
+    from aiohttp import web  # noqa: PLC0415
+
+    async def ping(_request: web.Request) -> web.Response:
+        return web.Response(text="pong")
+
     app = web.Application()
     app.router.add_get("/ping", ping)
     runner = web.AppRunner(app)
@@ -74,18 +78,18 @@ async def serve(start: Callable[[Work], None], answers: int) -> None:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
     )
-    os.write(answers, json.dumps({"port": runner.addresses[0][1]}).encode() + b"\n")
+    port = {"port": runner.addresses[0][1], "start_method": get_start_method()}
+    os.write(answers, json.dumps(port).encode() + b"\n")
     running = 0
     async for line in orders:
         order = json.loads(line)
-        os.write(answers, line)  # now: there may be no later
         sys.setswitchinterval(order["interval_ms"] / 1e3)
-        while running < order["loops"]:
-            start(LOOPS[order["prints"]])
-            running += 1
+        os.sched_setaffinity(0, order["loop_on"])
+        start(order["times"] - running, getattr(works, order["work"]), order["begun"], order["work_on"])
+        running = order["times"]
+        os.write(answers, line)  # now: there may be no later
 
 
-LOOPS = {True: forever, False: compute}
 STARTS = {
     "asyncio": in_asyncio,
     "threads": in_threads,
@@ -95,13 +99,18 @@ STARTS = {
 
 
 def main() -> None:
-    """Serve with the loop of one backend."""
+    """Serve with the workers of one backend."""
+    import asyncio  # noqa: PLC0415
+
+    from gilscope.backends.execution import prepare_thread  # noqa: PLC0415
+    from gilscope.model import ThreadRole  # noqa: PLC0415
+
     answers = os.dup(1)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  its number is wanted
         os.dup2(nowhere.fileno(), 1)
     prepare_thread(ThreadRole.LOOP, os.getppid())
     asyncio.run(serve(STARTS[sys.argv[1]], answers))
-    os._exit(0)  # the loops never end
+    os._exit(0)  # the workers never end
 
 
 if __name__ == "__main__":

@@ -62,6 +62,8 @@ def short(value: float) -> str:
 
 def milliseconds(value: float) -> str:
     """Write a time that is given in ms in the unit that suits it."""
+    if value < 1e-3:
+        return f"{short(value * 1e6)} ns"
     if value < 1:
         return f"{short(value * 1e3)} us"
     return f"{short(value)} ms" if value < 1000 else f"{short(value / 1e3)} s"

@@ -18,12 +18,8 @@ EXPENSIVE_RATIO = 3.0
 COSTS = ("start_ms", "call_us", "worker_mb")
 _NAMES = ("to start", "to call", "in memory")
 
-_EXECUTORS = {
-    BackendName.ASYNCIO: "asyncio.TaskGroup",
-    BackendName.THREADS: "concurrent.futures.ThreadPoolExecutor",
-    BackendName.PROCESSES: "concurrent.futures.ProcessPoolExecutor",
-    BackendName.INTERPRETERS: "concurrent.futures.InterpreterPoolExecutor",
-}
+TOLERANCE = 1.15
+"""In between: so many times below the lower or above the higher of both is still as much as that."""
 
 
 def costs(column: Column) -> Ruling:
@@ -59,9 +55,9 @@ def _of_threads(column: Column) -> Ruling:
 
 def _of_processes(column: Column) -> Ruling:
     own, threads = _costs(column.figures), _costs_of(column, BackendName.THREADS)
-    method = column.figures.get("start_method")
+    first_ms = number(column.figures, "first_start_ms")
     dear = [cost >= EXPENSIVE_RATIO * other for cost, other in zip(own, threads, strict=True)]
-    headline = f"{_headline(own)} ({method})"
+    headline = f"{_headline(own)} ({column.figures.get('start_method')}; the first {milliseconds(first_ms)} to start)"
     if dear[0] and dear[2]:
         return Ruling(Standing.HOLDS, headline)
     if any(dear):
@@ -73,7 +69,7 @@ def _of_interpreters(column: Column) -> Ruling:
     own = _costs(column.figures)
     threads, processes = (_costs_of(column, name) for name in (BackendName.THREADS, BackendName.PROCESSES))
     between = [
-        min(low, high) <= cost <= max(low, high)
+        min(low, high) / TOLERANCE <= cost <= max(low, high) * TOLERANCE
         for cost, low, high in zip(own, threads, processes, strict=True)
     ]
     if all(between):
@@ -107,7 +103,9 @@ def _headline(costs: list[float]) -> str:
 
 
 def call(column: Column) -> Ruling:
-    """Judge by whether the two lines ran."""
+    """Judge by whether the two lines ran, and those for many calls."""
     if not truth(column.figures, "ran"):
         return Ruling(Standing.FAILS, "the two lines did not run")
-    return Ruling(Standing.HOLDS, "ran", f"For many calls: {_EXECUTORS[column.backend]}.")
+    if not truth(column.figures, "many_ran"):
+        return Ruling(Standing.FAILS, "the lines for many calls did not run")
+    return Ruling(Standing.HOLDS, "ran", "For many calls: the second pair of lines, which ran as well.")

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from gilscope.claims import Standing
 from gilscope.model import BackendName
-from gilscope.textbook.looping_stages import COMPUTING, IDLE, MANY, MANY_COMPUTING, PRINTING, Stage
+from gilscope.textbook.looping_stages import (
+    BESIDE,
+    COMPUTING,
+    IDLE,
+    LINES,
+    MANY,
+    MANY_COMPUTING,
+    ON_LOOP,
+    PRINTING,
+    Stage,
+)
 from gilscope.textbook.rulings.base import Column, Figures, Ruling, milliseconds, number, percent, truth
 
 SLOWER_RATIO, SLOWER_MS = 3.0, 5.0
 """A p99 counts as raised when it is so many times that of the idle service, and so many ms more."""
 WAIT_SHARE = 0.1
-"""A raised p99 counts as the loops' doing when the event loop waited so long for the GIL: a busy machine raises it as well."""
+"""Later pings count as the loops' doing when the event loop waited so long for the GIL: a busy machine makes them late as well."""
 MEDIAN_RATIO = 1.5
-"""Where nobody saw what it waited for: when the median has risen so much."""
+"""Pings count as later also when their median has risen so much: a busy machine may raise the p99 of an idle service."""
+
+UNSEEN = "They share the cores. Whether the event loop also waited for the GIL was not seen here: the lens could not look."
+UNFELT = "The event loop waited for the GIL, but pings were as late without any loop: the machine was busy."
 
 _SHARES_A_LOOP = (BackendName.ASYNCIO, BackendName.THREADS)
 
@@ -28,43 +41,56 @@ def time(column: Column) -> Ruling:
 
 def _time_on_loop(figures: Figures) -> Ruling:
     idle = milliseconds(_p99(figures, IDLE))
-    headline = f"/ping p99 {idle}; with the infinite loop {_felt(figures, PRINTING)}"
-    blocked = _raised(figures, PRINTING) and _hit_all(
-        figures, PRINTING
-    )  # it waits for itself, not for the GIL
+    headline = f"/ping p99 {idle}; with the infinite loop {_felt(figures, ON_LOOP)}"
+    blocked = _raised(figures, ON_LOOP) and _hit_all(figures, ON_LOOP)  # it waits for itself, not for the GIL
     return Ruling(Standing.HOLDS if blocked else Standing.FAILS, headline)
 
 
 def _time_of_threads(figures: Figures) -> Ruling:
     headline = _headline(figures)
-    printing, computing = interferes(figures, PRINTING), interferes(figures, COMPUTING)
-    if not printing and not computing:
+    stages = (PRINTING, BESIDE, LINES, MANY, COMPUTING, MANY_COMPUTING)
+    if not any(interferes(figures, stage) for stage in stages):
+        if any(_waits(figures, stage) for stage in stages):
+            return Ruling(Standing.FOOTNOTE, headline, f"{UNFELT} {_many(figures)}")
         return Ruling(Standing.FAILS, headline, _many(figures))
     footnote = (
-        f"A loop that only computes: {_explained(figures, COMPUTING)}; four of them: "
-        f"{_felt(figures, MANY_COMPUTING)}. {_sooner(figures)}"
+        f"On the event loop's own core: {_felt(figures, BESIDE)}; with each line written at once, as to a terminal: "
+        f"{_felt(figures, LINES)}; four of them, wherever they run: {_felt(figures, MANY)}. A loop that only computes: "
+        f"{_explained(figures, COMPUTING)}; four of them: {_felt(figures, MANY_COMPUTING)}. {_sooner(figures)}"
     )
-    if printing:
-        again = "It gives up the GIL whenever its output is written, and has it back before the event loop has woken. "
+    if interferes(figures, PRINTING):
+        again = (
+            "It gives up the GIL whenever a block of its output is written, and has it back before the event loop has "
+            "woken on another core. "
+        )
         return Ruling(Standing.HOLDS, headline, again + footnote)
     felt = "The tutorial's own loop is not the worst: it gives up the GIL whenever its output is written. "
     return Ruling(Standing.FOOTNOTE, headline, felt + footnote)
 
 
 def _time_of_others(figures: Figures) -> Ruling:
-    headline = _headline(figures)
-    if interferes(figures, PRINTING) or interferes(figures, COMPUTING):
+    headline, every = _headline(figures), (PRINTING, COMPUTING, MANY, MANY_COMPUTING)
+    if any(_waits(figures, stage) and interferes(figures, stage) for stage in (PRINTING, COMPUTING)):
         footnote = f"A loop that only computes: {_explained(figures, COMPUTING)}."
         return Ruling(Standing.FAILS, headline, footnote)
-    if any(_raised(figures, stage) for stage in (PRINTING, COMPUTING, MANY, MANY_COMPUTING)):
-        return Ruling(Standing.FOOTNOTE, headline, f"They share the cores. {_many(figures)}")
-    return Ruling(Standing.HOLDS, headline)
+    felt = [stage for stage in every if _raised(figures, stage)]
+    if not felt:
+        return Ruling(Standing.HOLDS, headline)
+    unseen = any(_wait(figures, stage) is None for stage in felt)
+    why = UNSEEN if unseen else "They share the cores."
+    return Ruling(Standing.FOOTNOTE, headline, f"{why} {_many(figures)}")
 
 
 def interferes(figures: Figures, stage: Stage) -> bool:
     """Whether pings are later than on the idle service, and it is the loops that make them so."""
+    if _wait(figures, stage) is None:
+        return _raised(figures, stage) and _hit_all(figures, stage)
+    return _waits(figures, stage) and (_raised(figures, stage) or _hit_all(figures, stage))
+
+
+def _waits(figures: Figures, stage: Stage) -> bool:
     wait = _wait(figures, stage)
-    return _raised(figures, stage) and (_hit_all(figures, stage) if wait is None else wait >= WAIT_SHARE)
+    return wait is not None and wait >= WAIT_SHARE
 
 
 def _hit_all(figures: Figures, stage: Stage) -> bool:
@@ -79,7 +105,9 @@ def _raised(figures: Figures, stage: Stage) -> bool:
 
 
 def _headline(figures: Figures) -> str:
-    return f"/ping p99 {milliseconds(_p99(figures, IDLE))}; with the infinite loop {_explained(figures, PRINTING)}"
+    idle, one_core = milliseconds(_p99(figures, IDLE)), number(figures, "cores") == 1
+    where = "" if one_core else " on another core"
+    return f"/ping p99 {idle}; with the infinite loop{where} {_explained(figures, PRINTING)}"
 
 
 def _explained(figures: Figures, stage: Stage) -> str:
@@ -89,25 +117,30 @@ def _explained(figures: Figures, stage: Stage) -> str:
 
 
 def _felt(figures: Figures, stage: Stage) -> str:
-    """Say how late pings were; the slowest 1 % without an answer have no p99."""
+    """Say how late pings were; the slowest 1 % without an answer have no p99. Loops that did not get to begin are told."""
     unanswered = number(figures, f"{stage.name}_unanswered")
     pings = number(figures, "pings_per_stage")
+    begun = number(figures, f"{stage.name}_loops_begun")
+    of = "" if begun >= stage.loops else f" ({begun:.0f} of {stage.loops} loops got to run)"
     if unanswered >= pings:
-        return "no answer"
+        return "no answer" + of
     if unanswered:
-        return f"no answer within 1 s to {percent(unanswered / pings)} of pings"
-    return milliseconds(_p99(figures, stage))
+        return f"no answer within 1 s to {percent(unanswered / pings)} of pings{of}"
+    return milliseconds(_p99(figures, stage)) + of
 
 
 def _sooner(figures: Figures) -> str:
+    printing, computing = (_felt(figures, stage.sooner()) for stage in (PRINTING, COMPUTING))
     return (
-        f"One of them at a switch interval of 0.5 ms in place of 5 ms: {_felt(figures, COMPUTING.sooner())}."
+        f"At a switch interval of 0.5 ms in place of 5 ms: {printing}; beside one that computes {computing}."
     )
 
 
 def _many(figures: Figures) -> str:
     worst = max(MANY, MANY_COMPUTING, key=lambda stage: _p99(figures, stage))
-    return f"With four loops, /ping p99 was {_felt(figures, worst)} against {milliseconds(_p99(figures, IDLE))} without."
+    return (
+        f"With four loops, /ping p99: {_felt(figures, worst)}; without, {milliseconds(_p99(figures, IDLE))}."
+    )
 
 
 def _p99(figures: Figures, stage: Stage) -> float:
@@ -124,11 +157,13 @@ def crash(column: Column) -> Ruling:
     again = milliseconds(number(column.figures, "answers_again_ms"))
     died = truth(column.figures, "service_died")
     if died:
-        headline = f"the whole process dies; started again, it answers after {again}"
+        headline = f"the whole service dies; started again, it answers /ping after {again}"
     elif truth(column.figures, "neighbour_failed"):
-        headline = f"every call in that pool fails; a new pool answers after {again}"
+        headline = (
+            f"the service answers on; every call in that pool fails, and a new pool answers after {again}"
+        )
     else:
-        headline = f"only that call fails; a new pool answers after {again}"
+        headline = f"the service answers on; only that call fails, and a new pool answers after {again}"
     if column.backend in _SHARES_A_LOOP:
         return Ruling(Standing.HOLDS if died else Standing.FAILS, headline)
     if died:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from gilscope.claims import Standing
 from gilscope.model import BackendName
 from gilscope.textbook.rulings.base import Column, Figures, Ruling, milliseconds, number, short, truth
 
+LARGEST = "100MB"
 COPIED_RATIO = 3.0
 """Whoever takes so many times longer for the largest argument than for 1 kB has copied it."""
 FASTER_RATIO = 1.5
@@ -14,6 +17,10 @@ FASTER_RATIO = 1.5
 _ON_PURPOSE = {
     BackendName.PROCESSES: "multiprocessing.shared_memory",
     BackendName.INTERPRETERS: "a memoryview of a buffer",
+}
+_LOCKS = {
+    BackendName.PROCESSES: "a multiprocessing.Lock",
+    BackendName.INTERPRETERS: "the only token of a queue for a lock (there is no other, and who waits for it polls)",
 }
 
 
@@ -40,20 +47,23 @@ def handing_over(column: Column) -> Ruling:
     kind, other = (
         ("pickle", "shared_memory") if column.backend is BackendName.PROCESSES else ("copy", "buffer")
     )
-    size = _largest(column.figures, kind)
+    size, common = _largest(column.figures, kind), _largest(column.figures, kind, other)
     there, back = _both_ways(column.figures, kind, size)
-    there_shared, back_shared = _both_ways(column.figures, other, size)
-    large = size.replace("MB", " MB")
-    headline = f"{large}: {milliseconds(there)} there, {milliseconds(back)} back"
-    if there < COPIED_RATIO * number(column.figures, f"{kind}_1kB_there_ms"):
-        return Ruling(Standing.FAILS, headline, f"{large} took no longer than 1 kB: nothing was copied.")
-    faster = there >= FASTER_RATIO * there_shared
-    took = f"{milliseconds(there_shared)} there, {milliseconds(back_shared)} back"
+    headline = f"{_spaced(size)}: {milliseconds(there)} there, {milliseconds(back)} back"
+    if size == LARGEST and there < COPIED_RATIO * number(column.figures, f"{kind}_1kB_there_ms"):
+        return Ruling(
+            Standing.FAILS, headline, f"{_spaced(size)} took no longer than 1 kB: nothing was copied."
+        )
+    there_shared, back_shared = _both_ways(column.figures, other, common)
+    faster = number(column.figures, f"{kind}_{common}_there_ms") >= FASTER_RATIO * there_shared
+    took = f"{_spaced(common)} took {milliseconds(there_shared)} there, {milliseconds(back_shared)} back."
     if column.backend is BackendName.PROCESSES:
-        footnote = f"Through multiprocessing.shared_memory {large} took {took}."
-        return Ruling(Standing.FOOTNOTE, headline, footnote) if faster else Ruling(Standing.HOLDS, headline)
-    footnote = f"Through a shared buffer {large} took {took}."
-    return Ruling(Standing.HOLDS if faster else Standing.FOOTNOTE, headline, footnote)
+        notes = [f"Through multiprocessing.shared_memory {took}"] if faster else []
+        standing = Standing.FOOTNOTE if faster else Standing.HOLDS
+    else:
+        notes = [f"Through a shared buffer {took}"]
+        standing = Standing.HOLDS if faster else Standing.FOOTNOTE
+    return Ruling(standing, headline, " ".join([*notes, *_left_out(column.figures)]))
 
 
 def _by_reference(column: Column) -> Ruling:
@@ -64,89 +74,124 @@ def _by_reference(column: Column) -> Ruling:
     else:
         there, back = _both_ways(column.figures, "reference", size)
         took = f"{milliseconds(there)} there, {milliseconds(back)} back"
-    headline = f"{size.replace('MB', ' MB')}: {took}, {'the same object' if same else 'another object'}"
-    return Ruling(Standing.HOLDS if same else Standing.FAILS, headline)
+    headline = f"{_spaced(size)}: {took}, {'the same object' if same else 'another object'}"
+    return Ruling(Standing.HOLDS if same else Standing.FAILS, headline, " ".join(_left_out(column.figures)))
 
 
 def _both_ways(figures: Figures, kind: str, size: str) -> tuple[float, float]:
     return number(figures, f"{kind}_{size}_there_ms"), number(figures, f"{kind}_{size}_back_ms")
 
 
-def _largest(figures: Figures, kind: str) -> str:
-    return "100MB" if any(name.startswith(f"{kind}_100MB") for name in figures) else "1MB"
+def _largest(figures: Figures, *kinds: str) -> str:
+    """Return the largest size that was handed over each way; 1 kB where there is none."""
+    sizes = (LARGEST, "1MB", "1kB")
+    return next(
+        (size for size in sizes if all(_was_handed(figures, kind, size) for kind in kinds)), sizes[-1]
+    )
+
+
+def _was_handed(figures: Figures, kind: str, size: str) -> bool:
+    return any(name.startswith(f"{kind}_{size}_there") for name in figures)
+
+
+def _spaced(size: str) -> str:
+    """Write 100MB as 100 MB."""
+    return f"{size[:-2]} {size[-2:]}"
+
+
+def _left_out(figures: Figures) -> Iterator[str]:
+    """Say what there was no room for."""
+    for name, reason in figures.items():
+        what, is_one, _ = name.partition("_left_out")
+        if is_one:
+            kind, _, size = what.rpartition("_")
+            yield f"{_spaced(size)} by {kind.replace('_', ' ')} was left out: {reason}."
 
 
 def data(column: Column) -> Ruling:
     """Judge by the updates that were lost."""
-    rule = {
-        BackendName.ASYNCIO: _data_of_tasks,
-        BackendName.THREADS: _data_of_threads,
-        BackendName.PROCESSES: _data_of_copies,
-        BackendName.INTERPRETERS: _data_of_copies,
-    }
-    return rule[column.backend](column.figures)
+    if column.backend is BackendName.ASYNCIO:
+        return _data_of_tasks(column.figures)
+    if column.backend is BackendName.THREADS:
+        return _data_of_threads(column.figures)
+    return _data_of_copies(column)
 
 
 def _data_of_tasks(figures: Figures) -> Ruling:
-    plain, awaiting = _lost(figures, "add_with_call"), _lost(figures, "add_with_await")
+    plain, awaiting = _lost(figures, "add_without_await"), _lost(figures, "add_with_await")
     headline = f"{short(plain)} lost of 1 million; {short(awaiting)} with an await in between"
     if plain:
         return Ruling(Standing.FAILS, headline)
-    if not awaiting:
+    twice = _sold_twice(figures, "sell_with_await")
+    if not awaiting and not twice:
         return Ruling(Standing.HOLDS, headline)
-    twice = number(figures, "seats_sold_twice_per_million")
     footnote = (
         "One at a time, up to the next await: with one between reading and writing, "
-        f"{short(awaiting)} of 1 million updates were lost, and {short(twice)} of 1 million seats were sold twice. "
-        + _with_lock(figures, "add_with_await", "an asyncio.Lock")
+        f"{short(awaiting)} of 1 million updates were lost, and with one between check and act {short(twice)} of 1 million "
+        f"seats were sold twice. {_with_lock(figures, 'add_with_await', 'sell_with_await', 'an asyncio.Lock')}"
     )
     return Ruling(Standing.FOOTNOTE, headline, footnote)
 
 
 def _data_of_threads(figures: Figures) -> Ruling:
     plain, calling = _lost(figures, "add"), _lost(figures, "add_with_call")
-    twice = number(figures, "seats_sold_twice_per_million")
+    twice = _sold_twice(figures)
     headline = f"{short(plain)} lost of 1 million; {short(calling)} with a call in between"
-    lock = _with_lock(figures, "add_with_call", "a lock")
+    lock = _with_lock(figures, "add_with_call", "sell", "a lock")
     if plain:
         return Ruling(Standing.HOLDS, headline, lock)
     if not calling and not twice:
         return Ruling(Standing.FAILS, headline, "Here nothing was lost; nothing promises that.")
     footnote = (
         "A plain += lost nothing: this Python hands the GIL over only between certain instructions, and there is none "
-        f"between its read and its write. With a call in between {short(calling)} of 1 million were lost, and of 1 "
-        f"million seats {short(twice)} were sold twice by check, then act. {lock}"
+        f"between its read and its write. With a call in between {short(calling)} of 1 million were lost, and with "
+        f"check, then act, {short(twice)} of 1 million seats were sold twice. {lock}"
     )
     return Ruling(Standing.FOOTNOTE, headline, footnote)
 
 
-def _data_of_copies(figures: Figures) -> Ruling:
-    seen, shared = number(figures, "global_seen_by_parent"), _lost(figures, "add")
+def _data_of_copies(column: Column) -> Ruling:
+    figures = column.figures
+    seen, shared, twice = (
+        number(figures, "global_seen_by_parent"),
+        _lost(figures, "add"),
+        _sold_twice(figures),
+    )
     headline = (
         f"a global: the parent sees {short(seen)} changes; shared memory: {short(shared)} lost of 1 million"
     )
     if seen:
         return Ruling(Standing.FAILS, headline)
-    if not shared:
+    if not shared and not twice:
         return Ruling(Standing.HOLDS, headline)
-    twice = number(figures, "seats_sold_twice_per_million")
     footnote = (
         f"Each has its own copy. What is shared on purpose is not protected: {short(shared)} of 1 million += were "
         f"lost, and of 1 million seats {short(twice)} were sold twice. "
     )
-    processes = "add_with_call_locked_lost_per_million" in figures
-    lock = (
-        "a multiprocessing.Lock" if processes else "the only token of a queue for a lock (there is no other)"
+    return Ruling(
+        Standing.FOOTNOTE, headline, footnote + _with_lock(figures, "add", "sell", _LOCKS[column.backend])
     )
-    return Ruling(Standing.FOOTNOTE, headline, footnote + _with_lock(figures, "add", lock))
 
 
 def _lost(figures: Figures, name: str) -> float:
-    return number(figures, f"{name}_lost_per_million")
+    return number(figures, f"{name}_wrong_per_million")
 
 
-def _with_lock(figures: Figures, name: str, lock: str) -> str:
-    lost, cost_ns = _lost(figures, f"{name}_locked"), max(0.0, number(figures, f"{name}_lock_ns"))
-    what = "nothing was lost" if not lost else f"{short(lost)} of 1 million were lost"
-    cost = f"{short(cost_ns)} ns" if cost_ns < 1000 else milliseconds(cost_ns / 1e6)
-    return f"With {lock} {what}; it cost {cost} per update."
+def _sold_twice(figures: Figures, name: str = "sell") -> float:
+    return number(figures, f"{name}_wrong_per_million")
+
+
+def _with_lock(figures: Figures, adds: str, sells: str, lock: str) -> str:
+    """Say whether the lock helps, both ways, and how much longer an update took with it."""
+    lost, twice = _lost(figures, f"{adds}_locked"), _sold_twice(figures, f"{sells}_locked")
+    kept = "nothing was lost" if not lost else f"{short(lost)} of 1 million were lost"
+    sold = (
+        "no seat was sold twice"
+        if not twice
+        else f"{short(twice)} of 1 million seats were sold twice even so"
+    )
+    cost_ns = number(figures, f"{adds}_locked_ns") - number(figures, f"{adds}_ns")
+    cost = (
+        f"it cost {milliseconds(cost_ns / 1e6)} per update" if cost_ns > 0 else "its cost is not measurable"
+    )
+    return f"With {lock} {kept} and {sold}; {cost}."

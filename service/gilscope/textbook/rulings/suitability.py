@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from gilscope.claims import Standing
 from gilscope.model import BackendName
-from gilscope.textbook.rulings.base import Column, Figures, Ruling, milliseconds, number, short
+from gilscope.textbook.rulings.base import Column, Figures, Ruling, milliseconds, number, short, truth
 
 WAITS_RATIO = 0.8
-"""Suits I/O: at least so many calls per second as the best backend (0.9, less what 0.3 s cannot tell)."""
+"""Suits I/O: at least so many calls per second as the best backend (0.9, less what 0.2 s cannot tell)."""
 STALL_MS = 100.0
 """Suits I/O: the event loop was never kept from running for so long."""
 SPEED_UP = 1.3
 """Suits CPU work: so many times the calls per second of one at a time, on two cores or more."""
 FREE_SHARE = 0.5
 """Suits CPU work as well: the longest stall of the event loop is less than so much of that beside calls on it."""
+WORSE_RATIO = 2.0
+"""A footnote: a call that holds the GIL keeps the event loop from running for so many times as long as pure Python does."""
 SLOWER = 0.9
 """A footnote: another kind of work gets fewer than so many times the calls per second of the event loop itself."""
 
@@ -22,26 +24,40 @@ _SAID_TO_COMPUTE = (BackendName.PROCESSES, BackendName.INTERPRETERS)
 
 
 def waiting(column: Column) -> Ruling:
-    """Judge by calls that wait for an upstream for 20 ms, eight of them in flight."""
+    """Judge by calls that wait for an upstream for 20 ms, several of them in flight for each worker of a pool."""
     rate, stall_ms = _rate(column.figures, "http_fetch"), _stall(column.figures, "http_fetch")
     best = max(_rates(column, "http_fetch").values())
-    suits = rate >= WAITS_RATIO * best and stall_ms < STALL_MS
+    share, said = rate / max(best, 1e-9), column.backend in _SAID_TO_WAIT
+    suits = share >= WAITS_RATIO and stall_ms < STALL_MS
     headline = f"{short(rate)} fetches/s (the best: {short(best)}), longest stall {milliseconds(stall_ms)}"
-    said = column.backend in _SAID_TO_WAIT
-    if suits is said:
-        return Ruling(Standing.HOLDS, headline, "" if said else _few_workers(column))
-    if suits:
-        return Ruling(Standing.FAILS, headline, "Here it is as good as the best.")
-    return Ruling(Standing.FAILS, headline, f"It made {short(rate / best)} times the calls of the best.")
+    notes = _why_not_waiting(column, share, stall_ms)
+    if suits and not said:
+        notes = ["Here it is as good as the best."]
+    return Ruling(Standing.HOLDS if suits is said else Standing.FAILS, headline, " ".join(notes))
 
 
-def _few_workers(column: Column) -> str:
-    workers = number(column.figures, "workers")
-    return f"Its {workers:.0f} workers wait for {workers:.0f} calls at a time, of the 8 in flight."
+def _why_not_waiting(column: Column, share: float, stall_ms: float) -> list[str]:
+    """Say what keeps a backend from suiting, each for itself: its rate, and the event loop's longest stall."""
+    notes = []
+    if share < WAITS_RATIO and column.backend in _SAID_TO_WAIT:
+        notes.append(f"It made {short(share)} times the calls of the best.")
+    elif share < WAITS_RATIO:
+        workers, in_flight = number(column.figures, "workers"), number(column.figures, "in_flight")
+        notes.append(
+            f"Its {workers:.0f} workers wait for {workers:.0f} calls at a time, of the {in_flight:.0f} in flight."
+        )
+    if stall_ms >= STALL_MS:
+        though = "" if notes else ", though it made as many calls as the best"
+        notes.append(f"The event loop was kept from running for {milliseconds(stall_ms)}{though}.")
+    return notes
 
 
 def computing(column: Column) -> Ruling:
-    """Judge by pure-Python computing; other kinds of work are the footnotes."""
+    """Judge by pure-Python computing; other kinds of work are the footnotes.
+
+    Raises:
+        ValueError: threads ran faster than a GIL allows, so that something else was measured.
+    """
     speed, stall_ms = _speed(column, "primes"), _stall(column.figures, "primes")
     compared = "" if column.backend is BackendName.ASYNCIO else f" ({short(speed)} times asyncio's)"
     headline = (
@@ -50,6 +66,7 @@ def computing(column: Column) -> Ruling:
     suits = _gains(column, "primes") or _leaves_loop_free(column)
     said = column.backend in _SAID_TO_COMPUTE
     if suits is not said:
+        _require_possible(column)
         return Ruling(Standing.FAILS, headline, _why(column))
     remarks = {
         BackendName.ASYNCIO: _remarks_on_loop,
@@ -68,7 +85,16 @@ def _leaves_loop_free(column: Column) -> bool:
     """Whether the event loop gets to run beside the work; on the event loop itself it cannot."""
     if column.backend not in _SAID_TO_COMPUTE:
         return False
-    return _stall(column.figures, "primes") < FREE_SHARE * _stall(column.all[BackendName.ASYNCIO], "primes")
+    return _stall(column.figures, "primes") < FREE_SHARE * _stall(column.figures, "primes_on_loop")
+
+
+def _require_possible(column: Column) -> None:
+    """Raise ValueError where one GIL would have let several threads compute at once."""
+    if column.backend not in _SAID_TO_COMPUTE and truth(column.figures, "gil_enabled"):
+        raise ValueError(
+            f"pure Python ran {short(_speed(column, 'primes'))} times as fast as one at a time, which the GIL does not "
+            "allow: something else disturbed the machine meanwhile"
+        )
 
 
 def _why(column: Column) -> str:
@@ -97,35 +123,43 @@ def _remarks_on_threads(column: Column) -> list[str]:
             "C code that releases the GIL suits threads: SHA-256 ran "
             f"{short(_speed(column, 'sha256'))} times as fast as one at a time."
         )
-    if not _gains(column, "json_roundtrip"):
+    held_ms, computed_ms = _stall(column.figures, "c_call"), _stall(column.figures, "primes")
+    if not _gains(column, "c_call") and held_ms >= WORSE_RATIO * computed_ms:
         remarks.append(
-            "C calls that hold the GIL throughout do not: encoding JSON ran "
-            f"{short(_speed(column, 'json_roundtrip'))} times as fast, and kept the event loop from running for "
-            f"{milliseconds(_stall(column.figures, 'json_roundtrip'))}."
+            "C calls that hold the GIL throughout are worse: one that takes "
+            f"{milliseconds(1e3 / _rate(column.figures, 'c_call_on_loop'))} ran {short(_speed(column, 'c_call'))} times as "
+            f"fast, and kept the event loop from running for {milliseconds(held_ms)}, pure Python for "
+            f"{milliseconds(computed_ms)}."
         )
-    return remarks if _gains(column, "sha256") else []
+    return remarks
 
 
 def _remarks_on_copies(column: Column) -> list[str]:
     remarks = []
+    if not _gains(column, "primes"):
+        remarks.append(
+            f"No gain in speed here ({short(_speed(column, 'primes'))} times), but the event loop stays free: it was kept "
+            f"for {milliseconds(_stall(column.figures, 'primes'))} at most, and for "
+            f"{milliseconds(_stall(column.figures, 'primes_on_loop'))} beside calls on it."
+        )
     if _speed(column, "noop") < SLOWER:
         remarks.append(
             f"Not work too small to pay for the trip: {short(_rate(column.figures, 'noop'))} no-op calls/s against "
-            f"{short(_rate(column.all[BackendName.ASYNCIO], 'noop'))} on the event loop itself."
+            f"{short(_rate(column.figures, 'noop_on_loop'))} on the event loop itself."
         )
-    if _speed(column, "sort_payload") < SLOWER:
+    if _speed(column, "largest") < SLOWER:
         remarks.append(
-            "Not large arguments: sorting a list of 50,000 numbers that travels both ways ran "
-            f"{short(_speed(column, 'sort_payload'))} times as fast."
+            "Not little work with a large argument: finding the largest of 100,000 numbers, which have to travel, ran "
+            f"{short(_speed(column, 'largest'))} times as fast."
         )
     return remarks
 
 
 def _speed(column: Column, workload: str) -> float:
-    """Return how many times the calls per second of one at a time, which is on the event loop itself."""
-    if BackendName.ASYNCIO not in column.all:
-        raise ValueError("there is nothing to compare with: it was not measured on asyncio")
-    return _rate(column.figures, workload) / max(_rate(column.all[BackendName.ASYNCIO], workload), 1e-9)
+    """Return how many times the calls per second of one at a time, which is on the event loop itself, in turn with it."""
+    if column.backend is BackendName.ASYNCIO:
+        return 1.0
+    return _rate(column.figures, workload) / max(_rate(column.figures, f"{workload}_on_loop"), 1e-9)
 
 
 def _rates(column: Column, workload: str) -> dict[BackendName, float]:
