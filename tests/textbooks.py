@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from factories import MACHINE
 
 from gilscope.claims import Cell, Measured, Standing, Textbook, Topic
+from gilscope.compare import metering
 from gilscope.model import BackendName, Interpreter
+from gilscope.textbook import measuring
 from gilscope.textbook.claims_table import CLAIMS
+
+if TYPE_CHECKING:
+    import pytest
 
 OLD = Interpreter(
     "3.11.7", "/old/python", "3.11.7", free_threaded=False, gil_enabled=True, start_method="forkserver"
@@ -17,6 +24,11 @@ NEW = Interpreter(
 FREE = Interpreter(
     "3.14.2t", "/free/python", "3.14.2", free_threaded=True, gil_enabled=False, start_method="forkserver"
 )
+AGAIN = Interpreter(
+    "3.15.0t", "/again/python", "3.15.0", free_threaded=True, gil_enabled=True, start_method="forkserver"
+)
+"""One whose service has a GIL all the same."""
+
 REASON = "needs Python 3.14 or newer; this is 3.11.7"
 CODE = "def change() -> None:\n    changes['worker'] = '<here>'\n"
 
@@ -59,3 +71,25 @@ def make_textbook(*pythons: Interpreter, steal: float | None = 0.0) -> Textbook:
     """Make the tables of some Pythons."""
     measured = tuple(make_measured(python) for python in pythons or (OLD,))
     return Textbook("0.1.0", "2026-11-22T16:04:00+00:00", MACHINE, measured, steal)
+
+
+def make_it_up(
+    monkeypatch: pytest.MonkeyPatch, *, stops: Interpreter, with_: BaseException | None = None
+) -> list[str]:
+    """Make up what is measured of a Python; at ``stops`` it ends, with Ctrl-C if nothing else is given.
+
+    Returns the names of those that were measured.
+    """
+    seen: list[str] = []
+
+    def measure(python: Interpreter, _executable: str, *, tells: measuring.Tell) -> Measured:
+        if python == stops:
+            raise with_ or KeyboardInterrupt
+        for topic in (Topic.SHARING, Topic.SHARING, Topic.DATA):
+            tells(topic, BackendName.THREADS)
+        seen.append(python.name)
+        return make_measured(python)
+
+    monkeypatch.setattr(measuring, "measure", measure)
+    monkeypatch.setattr(metering, "busy_cores", lambda _seconds: 0.29)
+    return seen

@@ -9,26 +9,23 @@ from pathlib import Path
 
 import pytest
 from factories import PROCESSES, THREADS, make_evidence, with_stacks
-from textbooks import CODE, FREE, NEW, OLD, REASON, make_measured, make_textbook
+from textbooks import CODE, FREE, NEW, OLD, REASON, make_it_up, make_textbook
 
-from gilscope.claims import Measured, Topic
+from gilscope.claims import Topic
 from gilscope.commands import textbook as command
-from gilscope.commands.compare import _textbook as measure_beside
 from gilscope.commands.drawing import render_report
 from gilscope.commands.main import main
-from gilscope.compare.store import RunFolder
+from gilscope.compare import metering
 from gilscope.compare.textbook_file import TEXTBOOK_FILE, read_textbook, to_document, write_textbook
-from gilscope.environments import Environment
-from gilscope.errors import INTERRUPTED, RunFileError
+from gilscope.environments import GIL_ENABLED_AGAIN, Environment
+from gilscope.errors import INTERRUPTED, RunFileError, ServiceError
 from gilscope.model import BackendName, Caution
 from gilscope.report.textbook import (
     FREE_THREADED,
     build_textbook,
     describe_textbook,
     render_textbook,
-    summary_of,
 )
-from gilscope.textbook import measuring
 from gilscope.textbook.claims_table import CLAIMS
 
 ALL = tuple(CLAIMS.values())
@@ -156,25 +153,13 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, text: str, said: str) -> No
 @pytest.fixture
 def pythons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Fake environments, and how each Python is measured; returns the names of those that were."""
-    seen: list[str] = []
     known = {"old": OLD, "new": NEW, "stops": FREE}
 
     def environments(wanted: Sequence[str]) -> tuple[Environment, ...]:
         return tuple(Environment(known[name], "/bin/python", {}) for name in wanted or ("old",))
 
-    def measure(python: object, _executable: str, *, tells: measuring.Tell) -> Measured:
-        if python is FREE:
-            raise KeyboardInterrupt
-        assert python in (OLD, NEW)
-        for topic in (Topic.SHARING, Topic.SHARING, Topic.DATA):
-            tells(topic, THREADS)
-        found = make_measured(OLD if python is OLD else NEW)
-        seen.append(found.python.name)
-        return found
-
     monkeypatch.setattr(command, "environments", environments)
-    monkeypatch.setattr(measuring, "measure", measure)
-    return seen
+    return make_it_up(monkeypatch, stops=FREE)
 
 
 def test_it_prints_the_table_and_keeps_it(
@@ -205,14 +190,57 @@ def test_interrupted_it_keeps_the_pythons_that_it_had(
 ) -> None:
     code = main(["textbook", "--python", "new", "stops", "--out", str(tmp_path / "out")])
     assert code == INTERRUPTED
-    assert "Python 3.14.2: 36 cells" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "Python 3.14.2: 36 cells" in out
+    assert err.endswith("interrupted: 1 of 2 Pythons were measured whole, and are kept\n")
     assert pythons == ["3.14.2"]
 
 
-def test_interrupted_at_once_it_leaves_nothing(pythons: list[str], tmp_path: Path) -> None:
+def test_what_was_measured_before_one_fails_is_shown_and_kept(
+    pythons: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = make_it_up(monkeypatch, stops=FREE, with_=ServiceError("the upstream did not start"))
+    code = main(["textbook", "--python", "new", "stops", "--out", str(tmp_path / "out")])
+    assert code == 1
+    out, err = capsys.readouterr()
+    assert "Python 3.14.2: 36 cells" in out
+    assert err.endswith("gilscope textbook: the upstream did not start\n")
+    assert (tmp_path / "out" / "textbook.html").exists()
+    assert (measured, pythons) == (["3.14.2"], [])
+
+
+def test_a_caution_of_services_is_not_one_of_experiments(
+    pythons: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cautions = (Caution(GIL_ENABLED_AGAIN, "on", "off"), Caution("not-compiled", "slow", "wait"))
+    monkeypatch.setattr(command, "environments", lambda _: (Environment(NEW, "/bin/python", {}, cautions),))
+    assert main(["textbook", "--out", str(tmp_path / "out")]) == 0
+    found = read_textbook(tmp_path / "out")
+    assert found is not None
+    assert [caution.code for caution in found.cautions] == ["not-compiled"]
+    assert pythons == ["3.14.2"]
+
+
+def test_interrupted_at_once_it_leaves_nothing(
+    pythons: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["textbook", "--python", "stops", "--out", str(tmp_path / "out")]) == INTERRUPTED
+    assert capsys.readouterr().err == "interrupted: nothing was measured whole, so nothing is kept\n"
     assert not (tmp_path / "out").exists()
     assert pythons == []
+
+
+def test_neighbours_that_compute_are_told(
+    pythons: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(metering, "busy_cores", lambda _seconds: 1.26)
+    assert main(["textbook", "--python", "old", "--out", str(tmp_path / "out")]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Other processes were on 1.3 cores just before Python 3.11.7 was measured" in out
+    found = read_textbook(tmp_path / "out")
+    assert found is not None
+    assert [caution.code for caution in found.cautions] == ["machine-busy"]
+    assert pythons == ["3.11.7"]
 
 
 def test_a_folder_that_is_used_is_refused_first(
@@ -231,15 +259,3 @@ def test_a_saved_table_is_shown_again(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "textbook.html").exists()
     assert main(["report", "--json", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == 1
-
-
-def test_a_comparison_keeps_the_table_beside_its_run(pythons: list[str], tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run")
-    found = measure_beside(folder, ())
-    assert found is not None
-    assert read_textbook(folder.path) == found
-    assert pythons == ["3.11.7"]
-    assert summary_of(found) == (
-        "Python 3.11.7: 36 cells in 34.5 s: 17 hold, 9 hold with a footnote, 1 does not hold, 9 not measured"
-    )
-    assert measure_beside(folder, ("stops",)) is None

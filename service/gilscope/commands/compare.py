@@ -39,11 +39,11 @@ from gilscope.model import (
 __all__ = ["add_arguments", "run"]
 
 if TYPE_CHECKING:
-    from gilscope.claims import Textbook
     from gilscope.commands.resuming import Start
     from gilscope.compare.experiment import Experiment
     from gilscope.compare.store import RunFolder
     from gilscope.compare.trial import Setting
+    from gilscope.environments import Environment
     from gilscope.live.control import LivePage
 
 
@@ -70,7 +70,6 @@ def _begin(options: argparse.Namespace) -> int:
     known = Evidence(Run(__version__, name, now.isoformat(timespec="seconds"), describe_machine(), plan))
     path = options.out or default_folder(name, now)
     raising = frozenset(item.target.workload for item in checked if item.raises)
-    executables = {one.interpreter.name: one.executable for one in environments}
     cautions = (
         *(caution for one in environments for caution in one.cautions),
         *(caution for item in checked for caution in item.cautions),
@@ -78,25 +77,29 @@ def _begin(options: argparse.Namespace) -> int:
     with holding(path, remedy=OWN_FOLDER):
         folder = RunFolder.create(path)
         try:
-            return _compare(options, Start(known, begun, folder, cautions, raising, executables))
+            return _compare(options, Start(known, begun, folder, cautions, raising, environments))
         finally:
             folder.discard_if_empty()
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from gilscope.commands.resuming import RUNNING, take_up  # noqa: PLC0415
+    from gilscope.commands.resuming import RUNNING, environments_again, take_up  # noqa: PLC0415
     from gilscope.compare.holding import holding  # noqa: PLC0415
     from gilscope.compare.store import RunFolder  # noqa: PLC0415
 
     begun = time.monotonic()
     require_resume_alone(options)
     folder = RunFolder(options.resume)
-    if not folder.read_run().complete:
-        with holding(folder.path, remedy=RUNNING):
-            known = folder.read()
-            if not known.run.complete:
-                return _compare(options, take_up(folder, known, begun))
-    return _nothing_to_resume(options, folder)
+    if folder.read_run().complete and not options.textbook:
+        return _nothing_to_resume(options, folder)
+    with holding(folder.path, remedy=RUNNING):
+        known = folder.read()
+        if not known.run.complete:
+            return _compare(options, take_up(folder, known, begun))
+        code = _nothing_to_resume(options, folder)
+        if not _has_textbook(folder, known.run.plan):
+            return _add_textbook(options, folder, known, environments_again(known.run))
+        return code
 
 
 def _nothing_to_resume(options: argparse.Namespace, folder: RunFolder) -> int:
@@ -114,6 +117,15 @@ def _nothing_to_resume(options: argparse.Namespace, folder: RunFolder) -> int:
     return 0
 
 
+def _has_textbook(folder: RunFolder, plan: Plan) -> bool:
+    """Whether the textbook's table is beside a run, and has all of its Pythons."""
+    from gilscope.compare.textbook_file import read_textbook  # noqa: PLC0415
+
+    textbook = read_textbook(folder.path)
+    measured = {one.python.name for one in textbook.measured} if textbook else set()
+    return bool(measured) and measured.issuperset(one.name for one in plan.pythons)
+
+
 def _compare(options: argparse.Namespace, start: Start) -> int:
     from gilscope.commands.live import shown  # noqa: PLC0415
 
@@ -129,14 +141,17 @@ def _compare(options: argparse.Namespace, start: Start) -> int:
         if not folder.has_run:
             raise
         raise DiskFullError(
-            problem.message, remedy=f"make room there, then: {_resuming(folder)}"
+            problem.message, remedy=f"make room there, then: {_resuming(options, folder)}"
         ) from problem
     except WorkersError as problem:
-        raise WorkersError(problem.message, remedy=f"{problem.remedy}, and {_resuming(folder)}") from problem
+        raise WorkersError(
+            problem.message, remedy=f"{problem.remedy}, and {_resuming(options, folder)}"
+        ) from problem
 
 
-def _resuming(folder: RunFolder) -> str:
-    return f"gilscope compare --resume {shlex.quote(str(folder.path))}"
+def _resuming(options: argparse.Namespace, folder: RunFolder) -> str:
+    textbook = " --textbook" if options.textbook else ""
+    return f"gilscope compare --resume {shlex.quote(str(folder.path))}{textbook}"
 
 
 def _run_and_finish(options: argparse.Namespace, start: Start, page: LivePage | None) -> int:
@@ -235,52 +250,67 @@ def _conduct(experiment: Experiment) -> bool:
 
 
 def _finish(options: argparse.Namespace, evidence: Evidence, start: Start, *, interrupted: bool) -> int:
-    """Write the report on what was measured and say where it is."""
+    """Write the report on what was measured and say where it is; the textbook's table, if it is wanted, comes after that."""
     from gilscope.commands.drawing import render_report  # noqa: PLC0415
     from gilscope.compare.store import summary  # noqa: PLC0415
     from gilscope.compare.textbook_file import read_textbook  # noqa: PLC0415
     from gilscope.report.console import describe_pythons, describe_sweep  # noqa: PLC0415
-    from gilscope.report.textbook import summary_of  # noqa: PLC0415
 
     run, folder = evidence.run, start.folder
     count = len(run.trials) + len(run.searched)
     if not count:
-        return _nothing_measured(run, folder)
-    textbook = None if interrupted or not options.textbook else _textbook(folder, options.python or ())
-    if textbook is not None:
-        print(f"the textbook: {summary_of(textbook)}", file=sys.stderr if options.json else sys.stdout)
-    report = folder.write_report(render_report(evidence, textbook or read_textbook(folder.path)))
+        return _nothing_measured(options, run, folder)
+    report = folder.write_report(render_report(evidence, read_textbook(folder.path)))
     if options.json:
         print(json.dumps(summary(run, folder.path), indent=1))  # noqa: T201
     for told in filter(None, (describe_sweep(run), describe_pythons(run))):
         print(f"{told}\n", file=sys.stderr if options.json else sys.stdout)
     if interrupted:
-        told = f"interrupted after {count} trials; they are kept\n  -> {_resuming(folder)}"
+        told = f"interrupted after {count} trials; they are kept\n  -> {_resuming(options, folder)}"
         print(told, file=sys.stderr)  # noqa: T201
     total_s = start.known.run.timing.total_s + time.monotonic() - start.begun
     told = _closing(run.timing, total_s)
     print(f"{told}\nreport: {report}", file=sys.stderr if options.json else sys.stdout)
     if interrupted:
         return INTERRUPTED
-    return 0 if any(trial.valid for trial in (*run.trials, *run.searched)) else 1
+    code = _add_textbook(options, folder, evidence, start.environments) if options.textbook else 0
+    return code or (0 if any(trial.valid for trial in (*run.trials, *run.searched)) else 1)
 
 
-def _textbook(folder: RunFolder, pythons: Sequence[str]) -> Textbook | None:
-    """Measure the textbook's table, and keep it beside the run; None where that was interrupted."""
-    from gilscope.commands.textbook import environments, measured  # noqa: PLC0415
-    from gilscope.compare.textbook_file import write_textbook  # noqa: PLC0415
+def _add_textbook(
+    options: argparse.Namespace, folder: RunFolder, evidence: Evidence, pythons: Sequence[Environment]
+) -> int:
+    """Measure the textbook's table on the run's Pythons (gilscope's own, if it has none), and put it into the report.
 
-    textbook = None
-    for textbook in measured(environments(pythons)):
-        write_textbook(folder.path, textbook)
-    return textbook
+    Raises:
+        GilscopeError: it cannot be measured; what could be is in the report.
+    """
+    from gilscope.commands.drawing import render_report  # noqa: PLC0415
+    from gilscope.commands.textbook import environments, keep  # noqa: PLC0415
+    from gilscope.compare.textbook_file import read_textbook  # noqa: PLC0415
+    from gilscope.report.textbook import summary_of  # noqa: PLC0415
+
+    pythons = pythons or environments(())
+    try:
+        found = keep(folder.path, pythons)
+    finally:
+        textbook = read_textbook(folder.path)
+        report = folder.write_report(render_report(evidence, textbook))
+    if found < len(pythons):
+        told = f"the textbook's table was interrupted: {found} of {len(pythons)} Pythons were measured whole"
+        print(f"{told}\n  -> {_resuming(options, folder)}", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    assert textbook is not None  # it has just been written
+    told = f"the textbook: {summary_of(textbook)}\nreport: {report}"
+    print(told, file=sys.stderr if options.json else sys.stdout)
+    return 0
 
 
-def _nothing_measured(run: Run, folder: RunFolder) -> int:
+def _nothing_measured(options: argparse.Namespace, run: Run, folder: RunFolder) -> int:
     """Take back a run that has just begun; one that was there before stays."""
     told = "interrupted before the first trial ended: "
     if run.resumed_at:
-        print(f"{told}the run is as it was\n  -> {_resuming(folder)}", file=sys.stderr)  # noqa: T201
+        print(f"{told}the run is as it was\n  -> {_resuming(options, folder)}", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     folder.take_back_run()
     print(f"{told}nothing was kept", file=sys.stderr)  # noqa: T201

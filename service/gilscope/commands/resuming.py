@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gilscope import __version__
@@ -15,7 +15,7 @@ from gilscope.compare.machine import describe_machine
 from gilscope.compare.resuming import differences, obstacles, resumed
 from gilscope.compare.sources import fingerprint
 from gilscope.compare.store import RunFolder
-from gilscope.environments import prepare
+from gilscope.environments import Environment, prepare
 from gilscope.errors import UsageError
 from gilscope.model import Caution, Evidence, Machine, Run
 from gilscope.report import formats
@@ -30,8 +30,8 @@ class Start:
     """What is known when the first trial begins.
 
     ``known`` is the run with all that was measured before; ``begun`` is of ``time.monotonic``; ``cautions`` are to be
-    told at once; ``raising`` names the workloads whose function raised when it was tried; ``executables`` are those of the
-    plan's Pythons, by name.
+    told at once; ``raising`` names the workloads whose function raised when it was tried; ``environments`` are those of
+    the plan's Pythons.
     """
 
     known: Evidence
@@ -39,7 +39,12 @@ class Start:
     folder: RunFolder
     cautions: tuple[Caution, ...] = ()
     raising: frozenset[str] = frozenset()
-    executables: Mapping[str, str] = field(default_factory=dict)
+    environments: tuple[Environment, ...] = ()
+
+    @property
+    def executables(self) -> dict[str, str]:
+        """What services are started with, by the name of the Python."""
+        return {one.interpreter.name: one.executable for one in self.environments}
 
 
 def take_up(folder: RunFolder, known: Evidence, begun: float) -> Start:
@@ -49,8 +54,8 @@ def take_up(folder: RunFolder, known: Evidence, begun: float) -> Start:
         UsageError: what would be measured now could not be compared with what was measured before.
     """
     run, machine = known.run, describe_machine()
-    executables = _executables(run)
-    _require_the_same(folder, run, machine, executables)
+    environments = environments_again(run)
+    _require_the_same(folder, run, machine, [one.interpreter.name for one in environments])
     if run.plan.load_master is not None:
         own_address(run.plan.load_master)
     folder.sweep()
@@ -58,18 +63,22 @@ def take_up(folder: RunFolder, known: Evidence, begun: float) -> Start:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     print(f"resuming {folder.path}: {how_far(run)}", file=sys.stderr)  # noqa: T201
     return Start(
-        replace(known, run=resumed(run, at, cautions)), begun, folder, cautions, executables=executables
+        replace(known, run=resumed(run, at, cautions)), begun, folder, cautions, environments=environments
     )
 
 
-def _executables(run: Run) -> dict[str, str]:
-    """Return the executables of a run's Pythons, by name, as they are now."""
-    found = prepare([one.path for one in run.plan.pythons], lambda told: print(told, file=sys.stderr))  # noqa: T201
-    return {one.interpreter.name: one.executable for one in found}
+def environments_again(run: Run) -> tuple[Environment, ...]:
+    """Return the environments of a run's Pythons, as they are now; none where it has gilscope's own alone.
+
+    Raises:
+        UsageError: one of them is no Python any more.
+        GilscopeError: an environment cannot be made.
+    """
+    return prepare([one.path for one in run.plan.pythons], lambda told: print(told, file=sys.stderr))  # noqa: T201
 
 
-def _require_the_same(folder: RunFolder, run: Run, machine: Machine, executables: Mapping[str, str]) -> None:
-    reasons = "; ".join(_obstacles(run, machine, executables))
+def _require_the_same(folder: RunFolder, run: Run, machine: Machine, pythons: Collection[str]) -> None:
+    reasons = "; ".join(_obstacles(run, machine, pythons))
     if reasons:
         path = shlex.quote(str(folder.path))
         raise UsageError(
@@ -79,11 +88,11 @@ def _require_the_same(folder: RunFolder, run: Run, machine: Machine, executables
         )
 
 
-def _obstacles(run: Run, machine: Machine, executables: Mapping[str, str]) -> Iterator[str]:
+def _obstacles(run: Run, machine: Machine, pythons: Collection[str]) -> Iterator[str]:
     plan = run.plan
     for one in plan.pythons:
-        if one.name not in executables:
-            yield f"{one.path} was Python {one.name} and is {formats.listing([*executables])} here"
+        if one.name not in pythons:
+            yield f"{one.path} was Python {one.name} and is {formats.listing([*pythons])} here"
     sources = {target.workload: fingerprint(target.reference, plan.app_dir) for target in plan.targets}
     yield from dict.fromkeys(obstacles(run, machine, sources))  # One function may be there at several sizes.
     if plan.url is not None:

@@ -2,7 +2,7 @@
 
 Threads share memory, may interfere with each other and suit I/O-bound work; processes do not share, cannot interfere
 and suit CPU-bound work. Each cell is measured here, for asyncio and subinterpreters as well: whether it holds, needs a
-footnote or is wrong, with its figures and the code that was run. It takes about 40 s on each Python. For example:
+footnote or is wrong, with its figures and the code that was run. It takes about 50 s on each Python. For example:
 
   gilscope textbook
   gilscope textbook --python python3.11 python3.14
@@ -21,11 +21,16 @@ from typing import TYPE_CHECKING
 
 from gilscope import __version__
 from gilscope.errors import INTERRUPTED
+from gilscope.model import Caution
 
 if TYPE_CHECKING:
     from gilscope.claims import Measured, Textbook
     from gilscope.environments import Environment
     from gilscope.textbook.measuring import Tell
+
+LOOK_S = 0.3
+BUSY_CORES = 0.3
+"""Other processes on so many cores are told: for so long it is looked whether there are any, before each Python."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,20 +52,42 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write it as JSON and as a page."""
     from gilscope.compare.holding import holding  # noqa: PLC0415
     from gilscope.compare.store import OWN_FOLDER, RunFolder, default_folder  # noqa: PLC0415
-    from gilscope.compare.textbook_file import write_textbook  # noqa: PLC0415
+    from gilscope.compare.textbook_file import read_textbook  # noqa: PLC0415
 
     if options.out is not None:
         RunFolder.require_new(options.out)
     folder = options.out or default_folder("textbook", datetime.now(UTC))
     with holding(folder, remedy=OWN_FOLDER):
-        textbook = None
-        for textbook in measured(environments(options.python or ())):
-            write_textbook(folder, textbook)  # What was measured is kept, whatever becomes of the rest.
-        if textbook is None:
-            return INTERRUPTED
-        show(textbook, folder, as_json=options.json)
-    interrupted = len(textbook.measured) < max(1, len(options.python or ()))
-    return INTERRUPTED if interrupted else 0
+        pythons = environments(options.python or ())
+        try:
+            found = keep(folder, pythons)
+        finally:
+            if (textbook := read_textbook(folder)) is not None:
+                show(textbook, folder, as_json=options.json)
+    if found == len(pythons):
+        return 0
+    kept = f"{found} of {len(pythons)} Pythons were measured whole, and are kept"
+    say(f"interrupted: {kept if found else 'nothing was measured whole, so nothing is kept'}")
+    return INTERRUPTED
+
+
+def keep(folder: Path, pythons: Sequence[Environment]) -> int:
+    """Measure the table and write it into a folder, a Python at a time: what was measured is kept, whatever becomes of the rest.
+
+    Returns on how many Pythons it was measured whole: all of them, unless Ctrl-C ended it.
+    """
+    from gilscope.compare.textbook_file import write_textbook  # noqa: PLC0415
+
+    found = 0
+    for textbook in measured(pythons):
+        write_textbook(folder, textbook)
+        found = len(textbook.measured)
+    return found
+
+
+def say(message: str) -> None:
+    """Tell the user beside the output."""
+    print(message, file=sys.stderr)  # noqa: T201
 
 
 def show(textbook: Textbook, folder: Path, *, as_json: bool) -> None:
@@ -93,25 +120,38 @@ def environments(wanted: Sequence[str]) -> tuple[Environment, ...]:
 
     if not wanted:
         return (own(),)
-    return prepare(wanted, lambda told: print(told, file=sys.stderr))  # noqa: T201
+    return prepare(wanted, say)
 
 
 def measured(pythons: Sequence[Environment]) -> Iterator[Textbook]:
     """Yield the table as it grows, a Python at a time; Ctrl-C ends it with what was measured until then."""
     from gilscope.claims import Textbook  # noqa: PLC0415
     from gilscope.compare.machine import describe_machine  # noqa: PLC0415
-    from gilscope.compare.metering import Meter  # noqa: PLC0415
+    from gilscope.compare.metering import Meter, busy_cores  # noqa: PLC0415
+    from gilscope.environments import GIL_ENABLED_AGAIN  # noqa: PLC0415
     from gilscope.textbook.measuring import measure  # noqa: PLC0415
 
     made_at, machine, meter = datetime.now(UTC).isoformat(timespec="seconds"), describe_machine(), Meter(None)
-    cautions = tuple(caution for one in pythons for caution in one.cautions)
+    # Whether there was a GIL is asked of each experiment: most import less than a service does.
+    cautions = [caution for one in pythons for caution in one.cautions if caution.code != GIL_ENABLED_AGAIN]
     found: list[Measured] = []
     with contextlib.suppress(KeyboardInterrupt):
         for one in pythons:
+            cautions += neighbours(one.interpreter.name, busy_cores(LOOK_S))
             with _telling(one.interpreter.name) as tell:
                 found.append(measure(one.interpreter, one.executable, tells=tell))
             steal = meter.usage().steal_share
-            yield Textbook(__version__, made_at, machine, tuple(found), steal, cautions)
+            yield Textbook(__version__, made_at, machine, tuple(found), steal, tuple(cautions))
+
+
+def neighbours(python: str, busy: float) -> Iterator[Caution]:
+    """Warn of other processes that were on so many cores before anything was measured."""
+    if busy >= BUSY_CORES:
+        yield Caution(
+            "machine-busy",
+            f"Other processes were on {busy:.1f} cores just before Python {python} was measured, and times are longer for it",
+            "measure again while the machine is quiet",
+        )
 
 
 @contextlib.contextmanager

@@ -41,6 +41,18 @@ class Meter:
         )
 
 
+def busy_cores(seconds: float) -> float:
+    """Watch for so long how many of this machine's cores are busy; what a hypervisor takes is not counted."""
+    before, begun = _used_seconds(), time.monotonic()
+    time.sleep(seconds)
+    return (_used_seconds() - before) / (time.monotonic() - begun)
+
+
+def _used_seconds() -> float:
+    times = psutil.cpu_times()  # Its percentages are wrong below one second.
+    return times.user + times.nice + times.system + times.irq + times.softirq
+
+
 def _cpu(pid: int | None) -> float:
     return 0.0 if pid is None else cpu_seconds(pid)
 

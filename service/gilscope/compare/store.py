@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -93,6 +93,9 @@ def summary(run: Run, folder: Path) -> dict[str, Any]:
     told |= {} if run.complete else {"complete": False}
     told |= {"break_evens": document["break_evens"]} if run.plan.sweep else {}
     return told | ({"capacities": document["capacities"]} if run.plan.slo else {})
+
+
+T = TypeVar("T")
 
 
 class RunFolder:
@@ -206,22 +209,12 @@ class RunFolder:
         Raises:
             RunFileError: there is no run, it is damaged, or it was written by a newer gilscope.
         """
-        path = self.path / RUN_FILE
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            schema = document["schema"]
-            if schema > SCHEMA:
-                raise RunFileError(
-                    f"{path} has schema {schema}; this gilscope reads up to {SCHEMA}",
-                    remedy="a newer gilscope: pip install --upgrade gilscope",
-                )
-            return CONVERTER.structure(document, Run)
+            return read_document(self.path / RUN_FILE, Run, newest=SCHEMA)
         except FileNotFoundError:
             raise RunFileError(
                 f"there is no run in {self.path}", remedy=f"name a folder that holds a {RUN_FILE}"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, cattrs.BaseValidationError) as problem:
-            raise RunFileError(f"{path} is damaged: {_damage(problem)}") from problem
 
     def _read_folded(self, flame: Flame) -> Folded:
         path = self.path / f"{flame.path}.folded"
@@ -231,6 +224,7 @@ class RunFolder:
             raise RunFileError(f"cannot read the stacks in {path}: {problem}") from problem
 
 
+REMEASURE = "a copy of it, or measuring again"
 OWN_FOLDER = "another --out: a run gets a folder of its own"
 
 
@@ -239,12 +233,35 @@ def _require_empty(path: Path) -> None:
         raise RunFileError(f"{path} is not empty", remedy=OWN_FOLDER)
 
 
-def _damage(problem: Exception) -> str:
+def read_document(path: Path, kind: type[T], *, newest: int) -> T:
+    """Read a JSON file that names its schema, of which this gilscope knows the ``newest``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        RunFileError: it is damaged, or was written by a newer gilscope.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        schema = document["schema"]
+        if schema > newest:
+            raise RunFileError(
+                f"{path} has schema {schema}; this gilscope reads up to {newest}",
+                remedy="a newer gilscope: pip install --upgrade gilscope",
+            )
+        return CONVERTER.structure(document, kind)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, cattrs.BaseValidationError) as problem:
+        told = _damage(problem, kind.__name__.lower())
+        raise RunFileError(f"{path} is damaged: {told}", remedy=REMEASURE) from problem
+
+
+def _damage(problem: Exception, within: str) -> str:
     """Say what is wrong with a file, in a line."""
     if isinstance(problem, KeyError):
         return f"it has no {problem}"
     if isinstance(problem, cattrs.BaseValidationError):
-        first, *others = cattrs.transform_error(problem, path="run")
+        first, *others = cattrs.transform_error(problem, path=within)
         return first + (f", and {len(others)} more" if others else "")
     return str(problem)
 

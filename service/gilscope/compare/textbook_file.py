@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
-import cattrs
-
 from gilscope.claims import TEXTBOOK_SCHEMA, Figure, Textbook
-from gilscope.compare.store import CONVERTER, write_text
-from gilscope.errors import RunFileError
+from gilscope.compare.store import CONVERTER, read_document, write_text
 
 TEXTBOOK_FILE, TEXTBOOK_PAGE = "textbook.json", "textbook.html"
 
@@ -40,17 +38,6 @@ def read_textbook(folder: Path) -> Textbook | None:
     Raises:
         RunFileError: it is damaged, or was written by a newer gilscope.
     """
-    path = folder / TEXTBOOK_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        schema = document["schema"]
-        if schema > TEXTBOOK_SCHEMA:
-            raise RunFileError(
-                f"{path} has schema {schema}; this gilscope reads up to {TEXTBOOK_SCHEMA}",
-                remedy="a newer gilscope: pip install --upgrade gilscope",
-            )
-        return CONVERTER.structure(document, Textbook)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, cattrs.BaseValidationError) as problem:
-        raise RunFileError(f"{path} is damaged: {problem}") from problem
+    with contextlib.suppress(FileNotFoundError):
+        return read_document(folder / TEXTBOOK_FILE, Textbook, newest=TEXTBOOK_SCHEMA)
+    return None
