@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from factories import PROCESSES, THREADS, make_evidence, with_stacks
-from textbooks import CODE, FREE, NEW, OLD, REASON, make_it_up, make_textbook
+from textbooks import AGAIN, CODE, FREE, NEW, OLD, REASON, make_it_up, make_measured, make_textbook
 
-from gilscope.claims import Topic
+from gilscope.claims import Measured, Topic
 from gilscope.commands import textbook as command
 from gilscope.commands.drawing import render_report
 from gilscope.commands.main import main
@@ -20,12 +21,8 @@ from gilscope.compare.textbook_file import TEXTBOOK_FILE, read_textbook, to_docu
 from gilscope.environments import GIL_ENABLED_AGAIN, Environment
 from gilscope.errors import INTERRUPTED, RunFileError, ServiceError
 from gilscope.model import BackendName, Caution
-from gilscope.report.textbook import (
-    FREE_THREADED,
-    build_textbook,
-    describe_textbook,
-    render_textbook,
-)
+from gilscope.report.formats import ABSENT, NO_BREAK
+from gilscope.report.textbook import build_textbook, describe_textbook, render_textbook
 from gilscope.textbook.claims_table import CLAIMS
 
 ALL = tuple(CLAIMS.values())
@@ -56,15 +53,70 @@ def test_a_free_threaded_python_is_one_more_column_of_the_others() -> None:
     tables = build_textbook(make_textbook(OLD, NEW, FREE), ALL).tables
     assert [table.heading for table in tables] == ["Python 3.11.7", "Python 3.14.2"]
     for table in tables:
-        assert table.columns[-1].name == FREE_THREADED
+        assert table.columns[-1].name == "threads, 3.14.2t"
         assert table.columns[-1].backend is THREADS
         assert table.rows[0].cells[-1].headline == "sharing on threads, Python 3.14.2t"
+    assert build_textbook(make_textbook(OLD, FREE), ALL).cautions == ()
 
 
-def test_alone_it_has_a_table_of_its_own() -> None:
-    (table,) = build_textbook(make_textbook(FREE), ALL).tables
-    assert table.heading == "Python 3.14.2t"
-    assert len(table.columns) == 4
+def test_two_free_threaded_pythons_are_two_columns() -> None:
+    (table,) = build_textbook(make_textbook(OLD, FREE, AGAIN), ALL).tables
+    assert [column.name for column in table.columns[4:]] == ["threads, 3.14.2t", "threads, 3.15.0t, GIL on"]
+    assert [cell.headline for cell in table.rows[0].cells[4:]] == [
+        "sharing on threads, Python 3.14.2t",
+        "sharing on threads, Python 3.15.0t",
+    ]
+    lines = describe_textbook(make_textbook(OLD, FREE, AGAIN), ALL).splitlines()
+    assert "  ✓  threads, 3.14.2t          yes: holds" in lines
+    assert "  ✓  threads, 3.15.0t, GIL on  yes: holds" in lines
+
+
+def test_alone_they_have_tables_of_their_own() -> None:
+    tables = build_textbook(make_textbook(FREE, AGAIN), ALL).tables
+    assert [table.heading for table in tables] == ["Python 3.14.2t", "Python 3.15.0t"]
+    assert [column.name for column in tables[0].columns] == [backend.value for backend in BackendName]
+    assert [column.name for column in tables[1].columns] == [f"{backend}, GIL on" for backend in BackendName]
+
+
+def with_gil_in(measured: Measured, *topics: Topic, said: bool = True) -> Measured:
+    """Let the experiments of these topics say that there was a GIL, and the others that there was none."""
+    cells = tuple(
+        replace(cell, figures={**cell.figures, "gil_enabled": said if cell.topic in topics else not said})
+        for cell in measured.cells
+    )
+    return replace(measured, cells=cells)
+
+
+def test_a_gil_that_only_some_experiments_have_is_told_of_those() -> None:
+    some = with_gil_in(make_measured(FREE), Topic.TIME, Topic.COSTS)
+    page = build_textbook(replace(make_textbook(NEW), measured=(make_measured(NEW), some)), ALL)
+    (table,) = page.tables
+    assert table.columns[-1].name == "threads, 3.14.2t"
+    told = {row.title for row in table.rows if row.cells[-1].standing == "holds, GIL on"}
+    assert told == {CLAIMS[Topic.TIME].title, CLAIMS[Topic.COSTS].title}
+    assert not any("GIL on" in cell.standing for row in table.rows for cell in row.cells[:-1])
+    (caution,) = page.cautions
+    titles = f"{CLAIMS[Topic.TIME].title}; {CLAIMS[Topic.COSTS].title}"
+    assert (
+        f"Python 3.14.2t is free-threaded, but an extension module switched its GIL on in some rows ({titles}):"
+        in caution
+    )
+
+
+def test_what_the_experiments_say_of_the_gil_counts_and_not_what_a_service_says() -> None:
+    none = with_gil_in(make_measured(AGAIN))
+    page = build_textbook(replace(make_textbook(NEW), measured=(make_measured(NEW), none)), ALL)
+    assert page.tables[0].columns[-1].name == "threads, 3.15.0t"
+    assert page.cautions == ()
+    (caution,) = build_textbook(make_textbook(NEW, AGAIN), ALL).cautions
+    assert "switched its GIL on: those are the figures of a Python with a GIL" in caution
+
+
+def test_of_a_python_that_has_a_gil_anyway_nothing_is_said() -> None:
+    (table,) = build_textbook(
+        replace(make_textbook(NEW), measured=(with_gil_in(make_measured(NEW), Topic.TIME),)), ALL
+    ).tables
+    assert "GIL on" not in repr(table)
 
 
 def test_the_page_shows_everything_and_nothing_is_markup() -> None:
@@ -76,7 +128,7 @@ def test_the_page_shows_everything_and_nothing_is_markup() -> None:
     for claim in ALL:
         assert claim.title in page
     assert page.count("<td class=") == 36
-    assert page.count("gilscope/textbook/cells/sharing.py") == 4
+    assert page.count("gilscope/textbook/cells/sharing.py") == 1
     for figure in (
         "<dt>ping p99, ms</dt><dd>12.3</dd>",
         "<dt>calls, /s</dt>",
@@ -93,11 +145,69 @@ def test_of_the_call_the_code_is_shown_and_of_others_folded() -> None:
     assert CODE.splitlines()[0].replace(">", "&gt;") in render_textbook(make_textbook(NEW), ALL)
 
 
+def test_every_cell_leads_to_the_code_that_measured_it() -> None:
+    textbook = make_textbook(NEW, OLD, FREE)
+    own = replace(textbook.measured[0].cells[1], code="own code")
+    other = replace(
+        textbook.measured[0], cells=(textbook.measured[0].cells[0], own, *textbook.measured[0].cells[2:])
+    )
+    first, second = build_textbook(replace(textbook, measured=(other, *textbook.measured[1:])), ALL).tables
+    for table in (first, second):
+        for row in table.rows[:-1]:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                code = [code for code in row.codes if column in code.columns]
+                assert [one.anchor for one in code] == ([] if column.reason else [cell.anchor])
+        assert table.rows[-1].codes == (), "the call's is in its cells"
+        assert [cell.anchor for cell in table.rows[-1].cells] == [""] * 5
+    assert [code.code for code in first.rows[0].codes] == [CODE, "own code"]
+    assert [[column.name for column in code.columns] for code in first.rows[0].codes] == [
+        ["asyncio", "processes", "interpreters", "threads, 3.14.2t"],
+        ["threads"],
+    ]
+    anchors = [code.anchor for table in (first, second) for row in table.rows for code in row.codes]
+    assert len(set(anchors)) == len(anchors) == 2 * 8 + 1
+
+
+def test_the_page_has_all_code_and_names_its_module() -> None:
+    page = render_textbook(make_textbook(NEW, OLD, FREE), ALL)
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', page)
+    places = re.findall(r'<h4 id="([^"]+)">', page)
+    assert {place for place, _ in links} == set(places)
+    # Of the call the code is in the cell itself; eight of an old Python's other cells were not measured.
+    assert len(links) == 2 * 8 * 5 - 8
+    assert {file for _, file in links} == {f"{topic}.py" for topic in Topic if topic is not Topic.CALL}
+    assert page.count('<p class="where">call.py</p>') == 9
+
+
+def test_the_terminal_names_the_module_of_each_row() -> None:
+    told = describe_textbook(make_textbook(NEW, OLD, FREE), ALL)
+    for claim in ALL:
+        assert told.count(f"\n{claim.title} (gilscope/textbook/cells/{claim.topic}.py)\n") == 2
+
+
+def test_a_figure_is_written_with_its_unit() -> None:
+    figures = {
+        "pings_per_s": 50.0, "4_gil_wait_share": 0.9541, "worker_mb": 2.125, "gil_enabled": False, "lost_per_million": None,
+    }  # fmt: skip
+    measured = make_measured(NEW)
+    cells = (replace(measured.cells[0], figures=figures), *measured.cells[1:])
+    (table,) = build_textbook(
+        replace(make_textbook(NEW), measured=(replace(measured, cells=cells),)), ALL
+    ).tables
+    assert table.rows[0].cells[0].figures == (
+        ("pings per s", "50.0"),
+        ("4 GIL wait share", f"95{NO_BREAK}%"),
+        ("worker, MB", "2.12"),
+        ("GIL enabled", "no"),
+        ("lost per million", ABSENT),
+    )
+
+
 def test_what_is_wrong_is_said_in_words_and_a_mark() -> None:
     told = describe_textbook(make_textbook(NEW), ALL)
     assert "  ✗  threads         yes: does not hold" in told
     assert "  ✓* processes       no: holds with a footnote" in told
-    assert '<td class="fails"' in render_textbook(make_textbook(NEW), ALL)
+    assert '<td class="fails b-threads"' in render_textbook(make_textbook(NEW), ALL)
 
 
 def test_stolen_time_and_cautions_are_told() -> None:
@@ -167,7 +277,7 @@ def test_it_prints_the_table_and_keeps_it(
 ) -> None:
     assert main(["textbook", "--out", str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Python 3.11.7: 36 cells")
+    assert "\n\nPython 3.11.7: 36 cells" in out
     assert out.endswith(f"page: {tmp_path}/out/textbook.html\n")
     assert err == "[3.11.7] shares memory\n[3.11.7] may interfere: data\n"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["textbook.html", "textbook.json"]
@@ -255,7 +365,7 @@ def test_a_folder_that_is_used_is_refused_first(
 def test_a_saved_table_is_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_textbook(tmp_path, make_textbook(NEW))
     assert main(["report", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.startswith("Python 3.14.2: 36 cells")
+    assert "\n\nPython 3.14.2: 36 cells" in capsys.readouterr().out
     assert (tmp_path / "textbook.html").exists()
     assert main(["report", "--json", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from textwrap import fill, indent
 
 from gilscope.claims import Cell, Claim, Figure, Measured, Standing, Textbook, Topic
@@ -12,9 +13,9 @@ from gilscope.model import BackendName, Evidence, Verdict
 from gilscope.report import formats
 from gilscope.report.html import render_page
 
-WIDTH = 100
-FREE_THREADED = "threads, no GIL"
-"""The column of a free-threaded Python: its threads, beside the others of a Python with a GIL."""
+WIDTH, COLUMN = 100, 16
+GIL_ON = "GIL on"
+"""Said of a free-threaded Python: in the head of a column where all of it was measured so, else in the cells that were."""
 
 MARKS = {Standing.HOLDS: "✓", Standing.FOOTNOTE: "✓*", Standing.FAILS: "✗", Standing.UNKNOWN: "–"}  # noqa: RUF001
 SLUGS = {
@@ -33,19 +34,24 @@ COMPUTES = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its heading, the backend whose colour it has, and where nothing of it was measured, why."""
+    """A column: its heading, the backend whose colour it has, and where nothing of it was measured, why.
+
+    ``beside``: it is of another Python than the table. ``gil_on`` has the rows in which a free-threaded Python had its GIL on.
+    """
 
     name: str
     backend: BackendName
     reason: str = ""
+    beside: bool = False
+    gil_on: frozenset[Topic] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class ShownCell:
     """A cell, ready to be shown. ``under_load`` is what the run's own comparison found of the same.
 
-    ``in_column``: its footnote is said once for the whole column, wherever that has a head. ``is_call``: its code is what
-    the cell is about.
+    ``in_column``: its footnote is said once for the whole column, wherever that has a head. ``call`` is the code that the
+    cell is about; of the others it is below the row, at ``anchor``.
     """
 
     column: str
@@ -59,17 +65,32 @@ class ShownCell:
     in_column: bool
     under_load: tuple[str, ...]
     figures: tuple[tuple[str, str], ...]
+    call: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCode:
+    """The code of an experiment, and the columns whose cells it measured; free-threaded builds run that of the others."""
+
+    anchor: str
+    columns: tuple[Column, ...]
     code: str
-    module: str
-    is_call: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """A claim with its cells."""
+    """A claim with its cells, the code that measured them, and the module that it is in (nothing, where none was run)."""
 
     title: str
+    module: str
     cells: tuple[ShownCell, ...]
+    codes: tuple[ShownCode, ...]
+
+    @property
+    def file(self) -> str:
+        """The name of the module's file."""
+        return PurePosixPath(self.module).name
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +122,14 @@ def build_textbook(
     with_gil = [one for one in textbook.measured if not one.python.free_threaded]
     without = [one for one in textbook.measured if one.python.free_threaded]
     # A free-threaded Python is a column beside the others; where there are no others, a table.
+    beside = {_column(one, BackendName.THREADS, beside=True): one for one in without if with_gil}
     tables = [
-        _table(at, one, without, claims, evidence) for at, one in enumerate(with_gil or without, start=1)
+        _table(at, one, beside, claims, evidence) for at, one in enumerate(with_gil or without, start=1)
     ]
     machine = textbook.machine
     stolen = textbook.steal_share
     cautions = [f"{caution.message}: {caution.remedy}" for caution in textbook.cautions]
+    cautions += [told for one in without for told in _switched_on(one, claims)]
     if stolen is not None and stolen > 0.02:
         cautions.append(
             f"The machine's hypervisor gave {formats.percent(stolen)} of its time to others meanwhile: times are longer "
@@ -131,23 +154,59 @@ def render_textbook(textbook: Textbook, claims: Sequence[Claim]) -> str:
 def _table(
     at: int,
     measured: Measured,
-    without: Sequence[Measured],
+    beside: dict[Column, Measured],
     claims: Sequence[Claim],
     evidence: Evidence | None,
 ) -> ShownTable:
-    columns = {
-        Column(backend.value, backend, _reason(measured, backend)): measured for backend in BackendName
-    }
-    columns |= {
-        Column(FREE_THREADED, BackendName.THREADS): other for other in without if other is not measured
-    }
+    columns = {_column(measured, backend): measured for backend in BackendName} | beside
+    anchor = f"textbook-{at}"
     return ShownTable(
-        anchor=f"textbook-{at}",
+        anchor=anchor,
         heading=f"Python {measured.python.name}",
         summary=_summary(measured),
         columns=tuple(columns),
-        rows=tuple(_row(claim, columns, evidence) for claim in claims),
+        rows=tuple(_row(anchor, claim, columns, evidence) for claim in claims),
     )
+
+
+def _column(measured: Measured, backend: BackendName, *, beside: bool = False) -> Column:
+    """Head a column; one beside those of another Python is called after its own as well."""
+    words = [backend.value, *([measured.python.name] if beside else [])]
+    known = {cell.topic for cell in _known(measured) if cell.backend is backend}
+    gil_on = frozenset(cell.topic for cell in _with_gil(measured) if cell.backend is backend)
+    if gil_on == known and known:
+        words, gil_on = [*words, GIL_ON], frozenset()
+    return Column(", ".join(words), backend, _reason(measured, backend), beside, gil_on)
+
+
+def _known(measured: Measured) -> list[Cell]:
+    return [cell for cell in measured.cells if cell.standing is not Standing.UNKNOWN]
+
+
+def _with_gil(measured: Measured) -> list[Cell]:
+    """Return the cells in which a free-threaded Python had its GIL on all the same; none of any other Python."""
+    python = measured.python
+
+    def had_one(cell: Cell) -> bool:
+        said = cell.figures.get(
+            "gil_enabled"
+        )  # Asked when it had run; else it is as a service says of itself.
+        return said if isinstance(said, bool) else python.gil_enabled
+
+    return [cell for cell in _known(measured) if python.free_threaded and had_one(cell)]
+
+
+def _switched_on(measured: Measured, claims: Sequence[Claim]) -> Iterator[str]:
+    """Warn of a free-threaded Python that had its GIL on, and say where."""
+    on = _with_gil(measured)
+    topics = {cell.topic for cell in on}
+    if on:
+        rows = "; ".join(claim.title for claim in claims if claim.topic in topics)
+        where = "" if len(on) == len(_known(measured)) else f" in some rows ({rows})"
+        yield (
+            f"Python {measured.python.name} is free-threaded, but an extension module switched its GIL on{where}: those are "
+            "the figures of a Python with a GIL. PYTHON_GIL=0 leaves it off all the same."
+        )
 
 
 def _summary(measured: Measured) -> str:
@@ -179,30 +238,42 @@ def _reason(measured: Measured, backend: BackendName) -> str:
     return reasons.pop() if len(reasons) == 1 else ""
 
 
-def _row(claim: Claim, columns: Mapping[Column, Measured], evidence: Evidence | None) -> ShownRow:
-    cells = tuple(
-        _cell(column, one.cell(claim.topic, column.backend), evidence) for column, one in columns.items()
+def _row(table: str, claim: Claim, columns: Mapping[Column, Measured], evidence: Evidence | None) -> ShownRow:
+    found = {column: one.cell(claim.topic, column.backend) for column, one in columns.items()}
+    codes = tuple(_codes(f"{table}-{claim.topic}", found)) if claim.topic is not Topic.CALL else ()
+    anchors = {column: code.anchor for code in codes for column in code.columns}
+    return ShownRow(
+        title=claim.title,
+        module=next((cell.module for cell in found.values() if cell.module), ""),
+        cells=tuple(_cell(column, cell, anchors.get(column, ""), evidence) for column, cell in found.items()),
+        codes=codes,
     )
-    return ShownRow(claim.title, cells)
 
 
-def _cell(column: Column, cell: Cell, evidence: Evidence | None) -> ShownCell:
-    known = cell.standing is not Standing.UNKNOWN
+def _codes(row: str, found: Mapping[Column, Cell]) -> Iterator[ShownCode]:
+    """Yield every code of a row once."""
+    for at, code in enumerate(dict.fromkeys(cell.code for cell in found.values() if cell.code), start=1):
+        yield ShownCode(
+            f"{row}-{at}", tuple(column for column, cell in found.items() if cell.code == code), code
+        )
+
+
+def _cell(column: Column, cell: Cell, anchor: str, evidence: Evidence | None) -> ShownCell:
+    known, is_call = cell.standing is not Standing.UNKNOWN, cell.topic is Topic.CALL
     return ShownCell(
         column=column.name,
         backend=cell.backend,
         says=cell.says,
         mark=MARKS[cell.standing],
         slug=SLUGS[cell.standing],
-        standing=cell.standing.value,
-        headline=cell.headline if known and cell.topic is not Topic.CALL else "",
+        standing=f"{cell.standing}, {GIL_ON}" if cell.topic in column.gil_on else cell.standing.value,
+        headline=cell.headline if known and not is_call else "",
         footnote=cell.footnote,
         in_column=bool(column.reason),
-        under_load=tuple(_under_load(cell, evidence)) if column.name == cell.backend else (),
-        figures=tuple((_named(name), _written(value)) for name, value in cell.figures.items()),
-        code=cell.code,
-        module=cell.module,
-        is_call=cell.topic is Topic.CALL,
+        under_load=() if column.beside else tuple(_under_load(cell, evidence)),
+        figures=() if is_call else tuple(_figure(name, value) for name, value in cell.figures.items()),
+        call=cell.code if is_call else "",
+        anchor=anchor,
     )
 
 
@@ -228,12 +299,15 @@ def _ratio(verdict: Verdict, backend: BackendName) -> Iterator[str]:
 UNITS = {"ms": "ms", "us": "µs", "ns": "ns", "mb": "MB", "kb": "kB", "rps": "/s", "hz": "Hz", "s": "s"}
 
 
-def _named(name: str) -> str:
-    """Write a figure's name: its unit last, after a comma."""
+def _figure(name: str, value: Figure) -> tuple[str, str]:
+    """Write a figure and its name: the unit last, after a comma; a share in per cent."""
     stem, _, unit = name.rpartition("_")
-    if stem and unit in UNITS:
-        return f"{stem.replace('_', ' ')}, {UNITS[unit]}"
-    return name.replace("_", " ")
+    if unit in UNITS and stem and not stem.endswith("_per"):
+        name = f"{stem}, {UNITS[unit]}"
+    words = " ".join("GIL" if word == "gil" else word for word in name.split("_"))
+    if unit == "share" and isinstance(value, float | int):
+        return words, formats.percent(value)
+    return words, _written(value)
 
 
 def _written(value: Figure) -> str:
@@ -247,28 +321,30 @@ def _written(value: Figure) -> str:
 def describe_textbook(textbook: Textbook, claims: Sequence[Claim]) -> str:
     """Render the tables for the terminal: a line and more for each cell."""
     page = build_textbook(textbook, claims)
-    lines: list[str] = []
+    lines = ["What tutorials say of each way to run a function, and what was measured of it here.", ""]
     for table in page.tables:
         lines += [f"{table.heading}: {table.summary}"]
         lines += [f"  {column.name}: {column.reason}" for column in table.columns if column.reason]
         lines.append("")
         absent = {column.name for column in table.columns if column.reason}
+        room = max(COLUMN, *(len(column.name) + 2 for column in table.columns))
         for row in table.rows:
-            lines.append(row.title)
-            lines += [line for cell in row.cells if cell.column not in absent for line in _cell_lines(cell)]
+            lines.append(f"{row.title} ({row.module})" if row.module else row.title)
+            told = [cell for cell in row.cells if cell.column not in absent]
+            lines += [line for cell in told for line in _cell_lines(cell, room)]
             lines.append("")
     lines += [fill(caution, WIDTH, initial_indent="! ", subsequent_indent="  ") for caution in page.cautions]
     return "\n".join(lines).rstrip().replace(formats.NO_BREAK, " ")
 
 
-def _cell_lines(cell: ShownCell) -> Iterator[str]:
-    """Write what is said and what was measured, and below it the footnote."""
-    head = f"  {cell.mark:<3}{cell.column:<16}"
+def _cell_lines(cell: ShownCell, room: int) -> Iterator[str]:
+    """Write what is said and what was measured, and below it the footnote; the column's name has ``room``."""
+    head = f"  {cell.mark:<3}{cell.column:<{room}}"
     yield fill(f"{cell.says}: {cell.standing}", WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     if cell.headline:
         yield indent(fill(cell.headline, WIDTH - len(head)), " " * len(head))
-    if cell.is_call:
-        yield indent(cell.code, " " * len(head))
+    if cell.call:
+        yield indent(cell.call, " " * len(head))
     if cell.footnote:
         yield fill(
             cell.footnote,
