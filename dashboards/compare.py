@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from frame import Section, board
-from promql import CHOSEN, Query, quantile, total
+from promql import CHOSEN, LEGEND, WHO, Query, quantile, total
 from visuals import (
     BAD,
     GOOD,
@@ -20,6 +20,7 @@ from visuals import (
     figure,
     latencies,
     lines,
+    pings,
     rows,
     sized,
     wording,
@@ -31,11 +32,9 @@ if TYPE_CHECKING:
 REQUESTS = "gilscope_request_duration_seconds"
 CLIENTS = "gilscope_client_duration_seconds"
 LAST_MINUTE = "backend_workload:gilscope_request_duration_seconds"
-LEGEND = "{{workload}} {{backend}}"
-WHO = "workload, backend"
 
 BUSY = f"{total(f'{REQUESTS}_count', WHO, CHOSEN)} > 0"
-"""Requests per second of those that have any: a service has a series for everything that it could be asked for."""
+"""Requests per second of those that have any: what was asked for once has a series for as long as the service runs."""
 
 
 def dashboard() -> models.Dashboard:
@@ -57,7 +56,7 @@ def dashboard() -> models.Dashboard:
 def _table() -> Panel:
     panel = rows(
         "Backends, last minute",
-        "One row per workload and backend that had requests within the last minute; latencies as the service sees them. Off CPU is the share of "
+        "One row per workload and backend that had requests within the last minute; latencies are of those that succeeded, as the service sees them, and for clients from when each was due (in a closed loop, sent). Off CPU is the share of "
         "its time inside the function in which a request was not on a core: it waited for the GIL, for a core or for I/O. Where a function only "
         "computes, much of that on threads is GIL wait: see the figures beside this, then the contention dashboard.",
         [("workload", "Workload"), ("backend", "Backend")],
@@ -108,9 +107,9 @@ def _figures() -> Iterator[Panel]:
     yield sized(
         figure(
             "Neighbours, p99 of /ping",
-            "What everybody else on the event loop feels, over the last minute, from when each ping was due. A healthy service answers in a few "
-            "milliseconds. If it is high while the work's own latency is fine, the backend in use starves its neighbours.",
-            Query("job:gilscope_client_probe_seconds:p99_1m", "/ping"),
+            "What everybody else on the event loop feels, over the last minute, from when each ping was due; the worst of those chosen. A healthy service answers in "
+            "a few milliseconds. If it is high while the work's own latency is fine, the backend in use starves its neighbours.",
+            Query(f"max (backend_workload:gilscope_client_probe_seconds:p99_1m{{{CHOSEN}}})", "/ping"),
             SECONDS,
             steps=[(None, GOOD), (0.01, POOR), (0.04, BAD)],
         ),
@@ -167,9 +166,9 @@ def _service(share: float, name: str) -> Panel:
     return by_backend(
         latencies(
             f"Service's view, {name}",
-            "Latency from accepting a work request to its answer, queueing for a worker included. Backends of the same workload may be compared under the same "
-            "load only. Where one is slow, the heatmaps of the stages on the contention dashboard say whether its requests queue, compute or wait.",
-            [Query(quantile(share, REQUESTS, WHO, CHOSEN), LEGEND)],
+            "Latency from accepting a work request to its answer, queueing for a worker included, of those that succeeded: a refusal is fast. Backends of the same workload "
+            "may be compared under the same load only. Where one is slow, the heatmaps of the stages on the contention dashboard say whether its requests queue, compute or wait.",
+            [Query(quantile(share, REQUESTS, WHO, f'status="200",{CHOSEN}'), LEGEND)],
         )
     )
 
@@ -191,8 +190,8 @@ def _errors() -> Panel:
     return by_backend(
         lines(
             "Errors by status",
-            "Answers per second that are not 200, of whatever is in use; all lines lie on 0 while all is well. 500 is an exception of the function, 503 a pool that broke: then see restarts "
-            "on the contention dashboard. Latencies of a backend that fails must not be compared with those of one that does the work.",
+            "Answers per second that are not 200, of whatever is in use; all lines lie on 0 while all is well. 500 is an exception of the function. 503 is a full backlog, a pool that broke (see "
+            "queue and restarts on the contention dashboard), or what could not be handed over. 504 took longer than the time limit. A backend that fails does less work than one that does not.",
             [
                 Query(
                     f"{failed} and on ({WHO}) ({BUSY})",
@@ -205,14 +204,9 @@ def _errors() -> Panel:
 
 
 def _probe() -> Panel:
-    return latencies(
-        "Latency of /ping",
-        "A light request to the same service at a steady rate, timed from when it was due: what the neighbours of the work feel. A healthy service answers in a few "
-        "milliseconds whatever the work does. Functions that run on the event loop, or hold the GIL in threads, lift it at once; processes hardly do.",
-        [
-            Query(quantile(0.99, "gilscope_client_probe_seconds"), "p99"),
-            Query(quantile(0.5, "gilscope_client_probe_seconds"), "p50"),
-        ],
+    return pings(
+        "A light request to the same service at a steady rate, timed from when it was due: what the neighbours of the work feel while it runs on this backend. A healthy service "
+        "answers in a few milliseconds whatever the work does. Functions that run on the event loop, or hold the GIL in threads, lift it at once; processes hardly do.",
     )
 
 

@@ -21,7 +21,6 @@ from visuals import (
     heat_map,
     latencies,
     lines,
-    linked,
     shares,
     sized,
     styled,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 STATES = "gilscope_thread_state_seconds_total"
 LAG = "gilscope_event_loop_lag_seconds"
+WORKERS = f"sum by (backend) (gilscope_backend_workers{{{BACKEND}}})"
 
 
 def dashboard() -> models.Dashboard:
@@ -74,8 +74,8 @@ def _threads() -> Iterator[Panel]:
         12,
         9,
     )
-    yield sized(linked(_gil_wait()), 12, 8)
-    yield sized(linked(_gil_held()), 12, 8)
+    yield sized(_gil_wait(), 12, 8)
+    yield sized(_gil_held(), 12, 8)
 
 
 def _states(role: str, title: str, description: str) -> Panel:
@@ -137,18 +137,18 @@ def _pools() -> Iterator[Panel]:
     queued = lines(
         "Tasks that wait for a worker",
         "Calls handed to a backend that no worker has begun. In a closed loop it stands still at users minus workers; in an open loop a healthy backend stays near 0. "
-        "If it keeps growing, the backend does not keep up with the rate, and latencies grow for as long as that lasts.",
+        "If it keeps growing, or stays long, the backend does not keep up with the rate: latencies grow until the backlog is full, and then requests are refused.",
         [Query(f"sum by (backend) (gilscope_backend_queued_tasks{{{BACKEND}}})", "{{backend}}")],
         COUNT,
     )
-    yield sized(by_backend(linked(queued)), 8, 8)
+    yield sized(by_backend(queued), 8, 8)
     active = lines(
         "Busy workers",
         "Workers that run a call, against those that there are (dashed). All busy, and a queue beside this: the pool is the limit, or what its workers wait for. "
         "Few busy while clients wait: the event loop does not get to hand work over; see its lag.",
         [
             Query(f"sum by (backend) (gilscope_backend_active_tasks{{{BACKEND}}})", "{{backend}}"),
-            Query(f"sum by (backend) (gilscope_backend_workers{{{BACKEND}}})", "{{backend}} workers"),
+            Query(WORKERS, "{{backend}} workers"),
         ],
         COUNT,
     )
@@ -212,7 +212,7 @@ def _resources() -> Iterator[Panel]:
         [Query(total(STATES, "role", 'state="on_cpu"'), "{{role}}")],
         COUNT,
     )
-    yield sized(linked(cores), 8, 8)
+    yield sized(cores, 12, 8)
     cpu = lines(
         "CPU of the processes",
         "CPU time per second, in cores: of the service's own process (workers in processes of their own not included) and of the lens. While there is a GIL, a service at "
@@ -223,21 +223,36 @@ def _resources() -> Iterator[Panel]:
         ],
         COUNT,
     )
-    yield sized(cpu, 8, 8)
-    yield sized(by_backend(styled(_memory(), "not shared", DASHED)), 8, 8)
+    yield sized(cpu, 12, 8)
+    yield sized(by_backend(styled(_cpu_per_worker(), "process", DASHED)), 12, 8)
+    yield sized(by_backend(styled(_memory(), "not shared", DASHED)), 12, 8)
+
+
+def _cpu_per_worker() -> timeseries.Panel:
+    inside = total("gilscope_stage_seconds_sum", "backend", f'stage="cpu",{CHOSEN}')
+    whole = total("gilscope_worker_cpu_seconds_total", "backend", BACKEND)
+    return lines(
+        "CPU per worker",
+        "The share of a core that one worker uses inside the function, on average, and with all else that its process does, where it has one (dashed), such as pickling. "
+        "Near 100 % the pool computes, and only more cores help. Well below it while all are busy: they wait, for the GIL, for a core, or for I/O.",
+        [
+            Query(over(inside, WORKERS), "{{backend}}, in the function"),
+            Query(over(whole, WORKERS), "{{backend}}, whole process"),
+        ],
+        RATIO,
+    )
 
 
 def _memory() -> timeseries.Panel:
     resident = f'sum by (backend) (gilscope_worker_memory_bytes{{kind="resident",{BACKEND}}})'
     shared = f'sum by (backend) (gilscope_worker_memory_bytes{{kind="shared",{BACKEND}}})'
-    workers = f"sum by (backend) (gilscope_backend_workers{{{BACKEND}}})"
     return lines(
         "Memory per worker",
         "Resident memory of one worker with a process of its own, on average, and the part of it that it shares with nothing (dashed): what one more worker costs. "
         "Threads and interpreters live inside the service, whose memory is the third line. What grows without end leaks, and ends in a restart.",
         [
-            Query(over(resident, workers), "{{backend}}, each worker"),
-            Query(over(f"({resident} - {shared})", workers), "{{backend}}, each worker, not shared"),
+            Query(over(resident, WORKERS), "{{backend}}, each worker"),
+            Query(over(f"({resident} - {shared})", WORKERS), "{{backend}}, each worker, not shared"),
             Query(running("process_resident_memory_bytes"), "service"),
         ],
         BYTES,

@@ -68,13 +68,14 @@ def picture(wanted: Board, source: Source, span: Span, told: str = "") -> Figure
 
 
 def marked(wanted: Board, source: Source, span: Span) -> Marks:
-    """Return when the service started, which is the value, and when alerts fired, which is where there is one."""
-    starts: set[float] = set()
+    """Return when service and load started, which is the value, and when alerts fired, which is where there is one."""
+    starts: set[tuple[float, str]] = set()
     alerts: list[tuple[float, float]] = []
     for each in wanted["annotations"]["list"]:
         found = source.over(substituted(each["expr"], span.step_s), span)
         if each.get("useValueForTime"):
-            starts |= {value / 1e3 for series in found for value in series.values}
+            colour = reading.NAMED_COLOURS[each["iconColor"]]
+            starts |= {(value / 1e3, colour) for series in found for value in series.values}
         else:
             lines = reading.styled({"fieldConfig": {"overrides": []}}, [("", series) for series in found])
             alerts += [(at[0], at[-1]) for line in lines for at, _ in reading.pieces(line, span.step_s)]

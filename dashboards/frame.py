@@ -10,6 +10,7 @@ from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard
+from promql import CHOSEN, WHO
 from visuals import SOURCE, Panel
 
 TAG = "gilscope"
@@ -39,7 +40,7 @@ def board(name: str, title: str, description: str, sections: Sequence[Section]) 
         .refresh("5s")
         .link(_others())
         .variables(_variables())
-        .annotations([_runs(), _alerts()])
+        .annotations([_runs(), _loads(), _alerts()])
     )
     for placed in _placed(sections):
         if isinstance(placed, dashboard.RowPanel):
@@ -122,12 +123,13 @@ def _variables() -> list[Builder[dashboard.VariableModel]]:
         .default_value("http://127.0.0.1:8081")
         .current(dashboard.VariableOption(text="http://127.0.0.1:8081", value="http://127.0.0.1:8081"))
     )
-    return [source, _label("workload"), _label("backend"), profiles]
+    workload = _label("workload", "gilscope_request_duration_seconds_count")
+    return [source, workload, _label("backend", "gilscope_backend_workers"), profiles]
 
 
-def _label(name: str) -> boards.QueryVariable:
-    """Return a choice of a label's values. All of them is ``.*``: pools that had no request yet are in it, too."""
-    query = f"label_values(gilscope_request_duration_seconds_count, {name})"
+def _label(name: str, metric: str) -> boards.QueryVariable:
+    """Return a choice of a label's values in a metric: of workloads those that have had a request, of backends all."""
+    query = f"label_values({metric}, {name})"
     return (
         boards.QueryVariable(name)
         .label(name.capitalize())
@@ -150,6 +152,17 @@ def _runs() -> boards.AnnotationQuery:
         .use_value_for_time(True)  # noqa: FBT003  the SDK's signature
         .title_format("The service started")
         .text_format("{{instance}}")
+    )
+
+
+def _loads() -> boards.AnnotationQuery:
+    """Return a mark at each start of the load; all of Locust's processes begin at about the same time, and make one."""
+    started = f"gilscope_client_started_timestamp_seconds{{{CHOSEN}}}"
+    return (
+        _annotation("Load starts", f"min by ({WHO}) ({started}) * 1000", "purple")
+        .use_value_for_time(True)  # noqa: FBT003  the SDK's signature
+        .title_format("The load started")
+        .text_format("{{workload}} {{backend}}")
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from frame import Section, board
-from promql import CHOSEN, Query, over, quantile, total
+from promql import CHOSEN, LEGEND, WHO, Query, over, quantile, total
 from visuals import (
     BAD,
     COUNT,
@@ -22,7 +22,7 @@ from visuals import (
     figure,
     latencies,
     lines,
-    linked,
+    pings,
     sized,
     styled,
 )
@@ -35,8 +35,6 @@ CLIENTS = "gilscope_client_duration_seconds"
 LAG = "gilscope_client_dispatch_lag_seconds"
 SENT, DROPPED = "gilscope_client_sent_total", "gilscope_client_dropped_total"
 FAILURES = "gilscope_client_failures_total"
-LEGEND = "{{workload}} {{backend}}"
-WHO = "workload, backend"
 SERVICE_CLOCK = f'clock="service",{CHOSEN}'
 
 FLYING = f"sum (avg_over_time(gilscope_client_in_flight{{{CHOSEN}}}[$__rate_interval]))"
@@ -168,21 +166,16 @@ def _little() -> Panel:
         ],
         COUNT,
     )
-    return by_backend(linked(styled(panel, "law", DASHED)))
+    return by_backend(styled(panel, "law", DASHED))
 
 
 def _latency() -> Iterator[Panel]:
     for share, name in ((0.99, "p99"), (0.5, "p50")):
         yield sized(_both_clocks(share, name), 12, 9)
     yield sized(
-        latencies(
-            "Latency of /ping",
-            "The probe: a light request at a steady rate, timed from when it was due. A healthy service answers in a few milliseconds. "
+        pings(
+            "The probe: a light request at a steady rate, timed from when it was due, while this workload ran on this backend. A healthy service answers in a few milliseconds. "
             "If it is as slow as the work itself, everything waits for the event loop; see the contention dashboard.",
-            [
-                Query(quantile(0.99, "gilscope_client_probe_seconds"), "p99"),
-                Query(quantile(0.5, "gilscope_client_probe_seconds"), "p50"),
-            ],
         ),
         24,
         8,
@@ -210,15 +203,15 @@ def _failures() -> Iterator[Panel]:
     failed = lines(
         "Failures that clients see",
         "Requests per second that failed for the client, for whatever reason; a healthy run has none. If the service counts as many (errors by status, on the compare dashboard), the "
-        "function or its pool is to blame; if not, connections or time limits are. Locust's page has the messages.",
+        "function, its pool or its backlog is to blame; if not, connections or time limits are. Locust's page has the messages.",
         [Query(total(FAILURES, WHO, CHOSEN), LEGEND)],
         PER_SECOND,
     )
-    pings = lines(
+    unanswered = lines(
         "Pings that failed",
         "Pings per second without an answer; a healthy run has none. The probe asks for next to nothing, so this means that the event loop stood still for "
         "longer than a client waits, or that the service is gone. Look at the event loop's lag on the contention dashboard.",
-        [Query(total("gilscope_client_probe_failures_total"), "/ping")],
+        [Query(total("gilscope_client_probe_failures_total", WHO, CHOSEN), LEGEND)],
         PER_SECOND,
     )
-    yield from (sized(by_backend(dropped), 8, 7), sized(by_backend(failed), 8, 7), sized(pings, 8, 7))
+    yield from (sized(by_backend(panel), 8, 7) for panel in (dropped, failed, unanswered))

@@ -11,6 +11,13 @@ BACKEND = 'backend=~"$backend"'
 """The same for series of a pool, which know no workload."""
 
 
+WHO = "workload, backend"
+"""Groups by both labels."""
+
+LEGEND = "{{workload}} {{backend}}"
+"""Names series by both labels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """One expression, and the name of each series that it yields."""

@@ -25,6 +25,7 @@ NAMED_COLOURS = {
     "orange": "#E36A00",
     "red": "#D0213A",
     "blue": "#3274D9",
+    "purple": "#8F3BB8",
     "transparent": "none",
 }
 """What Grafana's names of colours are on light paper."""

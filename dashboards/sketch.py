@@ -33,14 +33,14 @@ LEGEND_SHARE = 0.4
 TICK_ROOM = 76.0
 TICKS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 SHADES: dict[str, Any] = {"cmap": "Oranges", "vmin": 0, "vmax": 1, "aspect": "auto", "interpolation": "none"}
-STARTED, ALERT = reading.NAMED_COLOURS["blue"], reading.NAMED_COLOURS["red"]
+STARTED, LOADED, ALERT = (reading.NAMED_COLOURS[name] for name in ("blue", "purple", "red"))
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Annotations, in seconds since 1970: when the service started, and from when to when an alert fired."""
+    """Annotations, in seconds since 1970: what started when, with its colour, and from when to when an alert fired."""
 
-    starts_s: Sequence[float] = ()
+    starts_s: Sequence[tuple[float, str]] = ()
     alerts_s: Sequence[tuple[float, float]] = ()
 
 
@@ -111,7 +111,8 @@ def heading(sheet: Sheet, panel: Panel) -> None:
 
 def key(sheet: Sheet, left: float, base: float) -> None:
     """Say what the marks of annotations mean, which Grafana does when they are pointed at."""
-    for at, (colour, text) in enumerate(((STARTED, "the service starts"), (ALERT, "an alert fires"))):
+    meanings = ((STARTED, "the service starts"), (LOADED, "the load starts"), (ALERT, "an alert fires"))
+    for at, (colour, text) in enumerate(meanings):
         sheet.box(Box(left + 160 * at, base - 11, 12, 12), colour)
         sheet.words(left + 160 * at + 18, base, text, fontsize=14, color=MUTED)
 
@@ -227,10 +228,10 @@ def _ticks(unit: str, top: float) -> MaxNLocator | FixedLocator:
 def _annotate(axes: Axes, asked: Asked) -> None:
     span, marks = asked.span, asked.marks
     across = axes.get_xaxis_transform()
-    for moment in marks.starts_s:
+    for moment, colour in marks.starts_s:
         if span.start_s <= moment <= span.end_s:
-            axes.axvline(moment, color=STARTED, linestyle=(0, (3, 3)), linewidth=1)
-            axes.plot([moment], [0], marker="^", color=STARTED, markersize=6, clip_on=False, transform=across)
+            axes.axvline(moment, color=colour, linestyle=(0, (3, 3)), linewidth=1)
+            axes.plot([moment], [0], marker="^", color=colour, markersize=6, clip_on=False, transform=across)
     for begin, end in marks.alerts_s:
         axes.axvspan(begin, end, facecolor=to_rgba(ALERT, 0.07), linewidth=0)
         (bar,) = axes.plot([begin, end], [0, 0], color=ALERT, linewidth=4, transform=across)

@@ -11,7 +11,7 @@ from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.builders import heatmap, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
-from promql import Query
+from promql import CHOSEN, LEGEND, WHO, Query, quantile
 
 from gilscope.palette import BACKENDS, STATES
 
@@ -50,14 +50,23 @@ def latencies(
 ) -> timeseries.Panel:
     """Return a panel of durations in seconds on a logarithmic axis: the same ratio, the same distance."""
     scale = parts.ScaleDistributionConfig().type(common.ScaleDistribution.LOG).log(10)
-    return linked(_series(title, description, queries, SECONDS, bounds).scale_distribution(scale))
+    return _series(title, description, queries, SECONDS, bounds).scale_distribution(scale)
+
+
+def pings(description: str) -> timeseries.Panel:
+    """Return the latency of pings by what was asked for meanwhile, each in its backend's colour, the median in dashes."""
+    queries = [
+        Query(quantile(share, "gilscope_client_probe_seconds", WHO, CHOSEN), f"{LEGEND} {name}")
+        for share, name in ((0.99, "p99"), (0.5, "p50"))
+    ]
+    return by_backend(styled(latencies("Latency of /ping", description, queries), "p50", DASHED))
 
 
 def shares(title: str, description: str, queries: Sequence[Query]) -> timeseries.Panel:
     """Return a panel of shares that fill the height up to 100 %."""
     stacking = parts.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
     panel = lines(title, description, queries, RATIO).max(1).line_width(1).fill_opacity(80)
-    return linked(panel.stacking(stacking))
+    return panel.stacking(stacking)
 
 
 def heat_map(title: str, description: str, query: Query) -> heatmap.Panel:
@@ -96,7 +105,7 @@ def figure(title: str, description: str, query: Query, unit: str, *, steps: Step
         .color_mode(common.BigValueColorMode.VALUE)
         .thresholds(_thresholds(steps))
     )
-    return linked(panel)
+    return panel.data_links([_flame_graphs()])
 
 
 def wording(title: str, description: str, query: Query) -> stat.Panel:
@@ -179,11 +188,6 @@ def styled(panel: timeseries.Panel, ending: str, dash: tuple[int, int]) -> times
     return panel.override_by_regexp(f"/{ending}$/", [dashboard.DynamicConfigValue("custom.lineStyle", style)])
 
 
-def linked(panel: _Coloured) -> _Coloured:
-    """Let a click on a point lead to the flame graphs of the time range that is shown."""
-    return panel.data_links([_flame_graphs()])
-
-
 def sized(panel: Panel, width: int, height: int) -> Panel:
     """Set how many of the grid's 24 columns and how many rows of 30 pixels a panel takes."""
     return panel.span(width).height(height)
@@ -208,6 +212,7 @@ def _series(
         .tooltip(
             parts.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
         )
+        .data_links([_flame_graphs()])
     )
     return _with_bounds(panel, bounds) if bounds else panel
 
@@ -259,6 +264,7 @@ def _organised(labels: Sequence[tuple[str, str]], columns: Sequence[Column]) -> 
 
 
 def _flame_graphs() -> boards.DashboardLink:
+    """Return what a click on a point leads to: the flame graphs of the time range that is shown."""
     return (
         boards.DashboardLink("Flame graphs captured in this time range")
         .url("${profiles_url}/profiles?from=${__from}&to=${__to}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ METRICS = frozenset(
         "gilscope_client_probe_seconds",
         "gilscope_client_rate",
         "gilscope_client_sent_total",
+        "gilscope_client_started_timestamp_seconds",
         "gilscope_client_users",
         "gilscope_event_loop_lag_seconds",
         "gilscope_gil_held_seconds_total",
@@ -40,6 +42,7 @@ METRICS = frozenset(
         "gilscope_run_started_timestamp_seconds",
         "gilscope_stage_seconds",
         "gilscope_thread_state_seconds_total",
+        "gilscope_worker_cpu_seconds_total",
         "gilscope_worker_memory_bytes",
         "process_cpu_seconds_total",
         "process_resident_memory_bytes",
@@ -50,12 +53,12 @@ METRICS = frozenset(
 PROMETHEUS_OWN = frozenset({"ALERTS", "up"})
 """Series that Prometheus makes itself."""
 
-SOMETIMES_EMPTY: Mapping[str, str] = {
-    "gilscope_gil_held_seconds_total": "only Python 3.13 and newer tells who holds the GIL",
-    "gilscope_client_rate": "a rate is asked for in an open loop alone",
-    "ALERTS": "only while an alert fires",
-}
-"""Why a query with this metric may rightly have no answer, even of a service with all backends and under load."""
+SOMETIMES_EMPTY: Mapping[str, str] = {"ALERTS": "only while an alert fires"} | (
+    {"gilscope_gil_held_seconds_total": "only Python 3.13 and newer tells who holds the GIL"}
+    if sys.version_info < (3, 13)
+    else {}
+)
+"""Why a query with this metric may rightly have no answer, even of a service with all backends on this Python, and under load."""
 
 
 class Asked(NamedTuple):

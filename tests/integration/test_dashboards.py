@@ -63,7 +63,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
                 f"min_over_time((sum(rate(gilscope_client_duration_seconds_count[3s])) > 10)[{WINDOW_S}s:1s])"
             )
             full = f"count_over_time(sum(rate(gilscope_client_duration_seconds_count[3s]))[{WINDOW_S}s:1s]) >= {WINDOW_S}"
-            eventually(lambda: bool(server.query(steady)) and bool(server.query(full)), "work", within_s=90)
+            eventually(lambda: bool(server.query(steady)) and bool(server.query(full)), "work")
             yield Live(server, time.time())
 
 
@@ -98,8 +98,12 @@ def test_what_is_drawn_is_true(live: Live) -> None:
     assert shares.keys() == {"role=loop", "role=other", "role=worker"}
     for role, share in shares.items():
         assert share == pytest.approx(1, abs=0.001), role
+    # Not what was sent: a machine that has little to give leaves many on their way.
     ours, theirs = (
-        sum(live.prometheus.query(f'{name}{{backend="processes"}}').values())
-        for name in ("gilscope_client_sent_total", "gilscope_request_duration_seconds_count")
+        sum(live.prometheus.query(f'{name}{{backend="processes"{more}}}').values())
+        for name, more in (
+            ("gilscope_client_duration_seconds_count", ',clock="service"'),
+            ("gilscope_request_duration_seconds_count", ""),
+        )
     )
     assert ours == pytest.approx(theirs, rel=0.2, abs=80), "scraped at other moments, of 40 a second"

@@ -175,6 +175,16 @@ def test_alerts_at_the_same_time_are_one_span() -> None:
     assert merged([(5, 9), (1, 3), (2, 4), (9, 10)]) == [(1, 4), (5, 10)]
 
 
+def test_starts_have_the_colours_of_their_annotations() -> None:
+    _require_matplotlib()
+    from answers import Span
+    from draw import marked
+    from reading import NAMED_COLOURS
+
+    marks = marked(dashboard("load"), MadeUp(), Span(TIMES_S[0], TIMES_S[-1], STEP_S))
+    assert marks.starts_s == [(START_S + 20, NAMED_COLOURS["blue"]), (START_S + 22, NAMED_COLOURS["purple"])]
+
+
 def test_a_moment_needs_a_zone() -> None:
     _require_matplotlib()
     from draw import moment_s
@@ -191,6 +201,8 @@ class MadeUp:
         assert span.step_s == STEP_S
         if "run_started" in promql:
             return [_series([(START_S + 20) * 1e3] * 3)]
+        if "client_started" in promql:
+            return [_series([(START_S + 22) * 1e3] * 3, workload="primes", backend="threads")]
         if "restarts" in promql or "ALERTS" in promql:
             return []
         if "by (le) " in promql:

@@ -100,7 +100,7 @@ def promql_parses(board: Board) -> Iterator[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=60,
     )
     if done.returncode:
         yield done.stderr
@@ -225,16 +225,12 @@ def states_have_their_colour(board: Board) -> Iterator[str]:
                 yield f"{panel['title']}: {legend} has another colour"
 
 
-def durations_lead_to_flame_graphs(board: Board) -> Iterator[str]:
+def points_lead_to_flame_graphs(board: Board) -> Iterator[str]:
     for panel in panels(board):
-        defaults = panel["fieldConfig"]["defaults"]
-        links = [(link["url"], link["targetBlank"]) for link in defaults.get("links", ())]
-        wanted = (
-            defaults["unit"] == "s"
-            or "GIL" in panel["title"]
-            or defaults.get("custom", {}).get("stacking") is not None
-        )
-        if wanted and links != [(FLAMES, True)]:
+        found = panel["fieldConfig"]["defaults"].get("links", ())
+        links = [(link["url"], link["targetBlank"]) for link in found]
+        has_points = panel["options"].get("textMode") != "name"
+        if has_points and links != [(FLAMES, True)]:
             yield f"{panel['title']} does not lead to flame graphs"
 
 
@@ -319,7 +315,7 @@ OUR_OWN: tuple[Rule, ...] = (
     backends_have_their_colour,
     backends_in_tables_have_their_colour,
     states_have_their_colour,
-    durations_lead_to_flame_graphs,
+    points_lead_to_flame_graphs,
     durations_are_logarithmic,
     heatmaps_get_buckets,
     rows_of_tables_can_be_merged,
@@ -452,14 +448,14 @@ BROKEN: tuple[tuple[Rule, str, Callable[[Board], None]], ...] = (
         lambda board: _first(board, "table")["fieldConfig"]["overrides"].pop(),
     ),
     (states_have_their_colour, "contention", _put("fieldConfig", "overrides", 0, "properties", value=[])),
-    (durations_lead_to_flame_graphs, "contention", _put("fieldConfig", "defaults", "links", value=[])),
+    (points_lead_to_flame_graphs, "contention", _put("fieldConfig", "defaults", "links", value=[])),
     (
-        durations_lead_to_flame_graphs,
+        points_lead_to_flame_graphs,
         "compare",
         _put("fieldConfig", "defaults", "links", 0, "url", value="/profiles"),
     ),
     (
-        durations_lead_to_flame_graphs,
+        points_lead_to_flame_graphs,
         "load",
         _of("Sent late", _put("fieldConfig", "defaults", "links", value=[])),
     ),
@@ -657,6 +653,19 @@ def test_queries_can_be_asked() -> None:
     assert not [promql for promql in asked if "$" in promql or "label_values" in promql]
     assert any("[30s]" in promql for promql in asked)
     assert substituted("label_values(up{a=~'$backend'}, job)") == "up{a=~'.*'}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_starts_of_service_and_load_are_marked_at_their_moment(name: str) -> None:
+    found = dashboard(name)["annotations"]["list"]
+
+    starts = {each["name"]: each for each in found if each.get("useValueForTime")}
+    assert {name: each["textFormat"] for name, each in starts.items()} == {
+        "Service starts": "{{instance}}",
+        "Load starts": "{{workload}} {{backend}}",
+    }
+    assert all(each["expr"].endswith(" * 1000") for each in starts.values()), "milliseconds"
+    assert len({each["iconColor"] for each in found}) == len(found)
 
 
 def test_what_may_be_empty_is_named_for_a_reason() -> None:
