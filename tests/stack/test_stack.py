@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -36,9 +37,19 @@ pytestmark = [
 ]
 
 
+[DOWN] = re.findall(
+    r"^ {4}docker compose (.*\bdown\b.*)$",
+    (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+"""What readers are told to type."""
+
+PROFILER = ("--profile", "profiler")
+
+
 def compose(*arguments: str) -> str:
     done = subprocess.run(
-        ["docker", "compose", "--project-name", PROJECT, "--profile", "profiler", *arguments],
+        ["docker", "compose", "--project-name", PROJECT, *arguments],
         cwd=ROOT,
         env={**os.environ, "GILSCOPE_TOKEN": TOKEN},
         capture_output=True,
@@ -52,16 +63,16 @@ def compose(*arguments: str) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def stack() -> Iterator[None]:
-    compose("up", "--build", "--wait", "--scale", f"locust-worker={WORKERS}")
+    compose(*PROFILER, "up", "--build", "--wait", "--scale", f"locust-worker={WORKERS}")
     try:
         yield
     finally:
-        compose("down", "--volumes")
+        compose(*DOWN.split())
 
 
 def ask(url: str, body: bytes | None = None, **headers: str) -> Any:  # noqa: ANN401  JSON
     sent = {key.replace("_", "-"): value for key, value in headers.items()}
-    with urlopen(Request(url, body, sent), timeout=10) as answer:
+    with urlopen(Request(url, body, sent), timeout=60) as answer:
         return json.load(answer)
 
 
@@ -87,7 +98,7 @@ def swarm() -> None:
 
 
 def test_every_container_is_healthy_and_none_may_do_more_than_it_needs() -> None:
-    containers = [json.loads(line) for line in compose("ps", "--format", "json").splitlines()]
+    containers = [json.loads(line) for line in compose(*PROFILER, "ps", "--format", "json").splitlines()]
     names = [one["Service"] for one in containers]
     assert sorted(names) == [
         "grafana", "locust-master", *["locust-worker"] * WORKERS, "profiler", "prometheus", "service"
@@ -160,19 +171,19 @@ def test_the_sidecar_captures_the_service_and_whoever_lacks_the_token_does_not()
     request = Request(
         f"{profiles}/{begun['id']}/flamegraph.folded?kind=holding", headers={"Authorization": login}
     )
-    with urlopen(request, timeout=10) as answer:
+    with urlopen(request, timeout=60) as answer:
         assert b"primes (gilscope/workloads/primes.py" in answer.read()
 
 
 def test_the_pages_answer() -> None:
     for url in ("http://127.0.0.1:8080/", "http://127.0.0.1:8089/", "http://127.0.0.1:3000/api/health"):
-        with urlopen(url, timeout=10) as answer:
+        with urlopen(url, timeout=60) as answer:
             assert answer.status == 200
 
 
 def test_going_down_leaves_nothing() -> None:
     """The last test: whatever comes up again is taken down by the fixture."""
-    compose("down", "--volumes")
+    compose(*DOWN.split())
     for kind in ("ps --all", "volume ls", "network ls"):
         label = f"label=com.docker.compose.project={PROJECT}"
         command = ["docker", *kind.split(), "--quiet", "--filter", label]

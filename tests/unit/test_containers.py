@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from served import free_port
+
+from gilscope.flame.sampling import FIRST_MINOR
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = ("service/Dockerfile", "loadtests/Dockerfile")
@@ -28,11 +36,16 @@ def versions() -> dict[str, str]:
 
 
 def test_every_image_is_pinned() -> None:
-    assert versions().keys() == {"PYTHON_VERSION", "PROMETHEUS_VERSION", "GRAFANA_VERSION"}
+    # An official Python image exports PYTHON_VERSION: it would go before .env where Compose runs in one.
+    assert versions().keys() == {"GILSCOPE_PYTHON", "PROMETHEUS_VERSION", "GRAFANA_VERSION"}
     for name, version in versions().items():
         assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?", version), name
     for path in DOCKERFILES:
-        assert f"ARG PYTHON_VERSION={versions()['PYTHON_VERSION']}\n" in read(path), "as without Compose"
+        assert f"ARG PYTHON_VERSION={versions()['GILSCOPE_PYTHON']}\n" in read(path), "as without Compose"
+
+
+def test_the_stack_has_every_backend_and_sees_them_all() -> None:
+    assert tuple(map(int, versions()["GILSCOPE_PYTHON"].split("."))) >= (3, FIRST_MINOR)
 
 
 @pytest.mark.parametrize("path", DOCKERFILES)
@@ -51,18 +64,73 @@ def test_the_service_image_installs_what_pyproject_asks_for_and_nothing_else() -
     assert "--no-deps ." in read("service/Dockerfile")
 
 
-@pytest.fixture(scope="module")
-def config() -> dict[str, Any]:
-    """What Compose makes of docker-compose.yml."""
+class Answers(BaseHTTPRequestHandler):
+    """Answers every path with the status that it names."""
+
+    def do_GET(self) -> None:
+        self.send_response(int(self.path.removeprefix("/")))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Where somebody answers."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def healthy(port: int, path: str = "/") -> bool:
+    command = [str(ROOT / "service" / "healthy"), str(port), path]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+
+
+def test_whoever_answers_is_healthy_unless_it_says_otherwise(port: int) -> None:
+    answers = {status: healthy(port, f"/{status}") for status in (200, 401, 404, 500, 503)}
+    assert answers == {200: True, 401: True, 404: True, 500: False, 503: False}
+
+
+def test_whoever_does_not_answer_is_not_healthy(port: int) -> None:
+    assert healthy(port, "/204")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert not healthy(silent.getsockname()[1])
+    assert not healthy(free_port())
+
+
+@pytest.mark.parametrize("path", DOCKERFILES)
+def test_images_have_the_health_check(path: str) -> None:
+    assert "COPY service/healthy /usr/local/bin/\n" in read(path)
+
+
+def composed(**environment: str) -> dict[str, Any]:
+    """Return what Compose makes of docker-compose.yml."""
     if shutil.which("docker") is None:
         pytest.skip("there is no docker")
     command = ["docker", "compose", "--profile", "profiler", "config", "--format", "json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     if "is not a docker command" in done.stderr or "unknown" in done.stderr:
         pytest.skip("this docker has no Compose v2")
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+@pytest.fixture(scope="module")
+def config() -> dict[str, Any]:
+    """The stack as it comes."""
+    return composed()
 
 
 def test_compose_takes_it_and_it_is_all_there(config: dict[str, Any]) -> None:
@@ -81,6 +149,27 @@ def test_containers_may_do_as_little_as_they_can(config: dict[str, Any], name: s
     assert ("cap_add" in service) is (name == "profiler")
     assert not {"cpus", "deploy"} & service.keys(), "a quota throttles, which shows up as latency"
     assert "healthcheck" in service or name == "service", "that one's is in its Dockerfile"
+
+
+def test_the_number_of_workers_stands_where_it_outlasts_a_command(config: dict[str, Any]) -> None:
+    assert config["services"]["locust-worker"]["scale"] == 1
+    assert composed(LOCUST_WORKERS="3")["services"]["locust-worker"]["scale"] == 3
+
+
+def test_another_image_of_python_does_not_change_the_stack(config: dict[str, Any]) -> None:
+    assert composed(PYTHON_VERSION="3.11.9") == config
+    built = composed(GILSCOPE_PYTHON="3.14")["services"]
+    for name in ("service", "locust-master"):
+        assert built[name]["build"]["args"] == {"PYTHON_VERSION": "3.14"}
+
+
+def test_health_is_asked_for_seldom_and_without_a_python(config: dict[str, Any]) -> None:
+    asked = [service["healthcheck"] for service in config["services"].values() if "healthcheck" in service]
+    assert {check["interval"] for check in asked} == {"10s"}
+    assert not [check for check in asked if "start_interval" in check], "Docker Engine before 25 refuses it"
+    assert "--interval=10s" in read("service/Dockerfile")
+    for command in (*(check["test"] for check in asked), read("service/Dockerfile").split("HEALTHCHECK")[1]):
+        assert "python" not in str(command)
 
 
 def test_what_is_needed_is_healthy_before(config: dict[str, Any]) -> None:
