@@ -2,10 +2,12 @@
 
     python benchmarks/survival.py [--kills 10] [--seconds 10] [--ends 5]
 
-Each on a fresh ``gilscope serve`` with two workers per pool, on threads and on processes. Prints, in this order: of workers killed
-(processes), how many requests were lost beyond those in flight, and for how long no request of the backend was answered; of
-overload, what became of the requests, the p99 of those accepted against the bound that the backlog sets, the slowest ``/healthz`` and
-by how much memory grew; of ends, how many requests were neither answered nor refused.
+Each on a fresh ``gilscope serve`` with two workers per pool, on threads, processes and, where there are any, subinterpreters. Prints,
+in this order: of workers killed (processes), how many requests were lost beyond those in flight, and for how long no request of
+the backend was answered; of overload, what became of the requests, the p99 of those accepted against the bound that the backlog
+sets, the slowest ``/healthz`` and by how much the memory of all its processes grew; of work that takes too long and of clients that
+leave, what became of it and whether the service is as it was; of ends, how many requests were neither answered nor refused. While
+workers are killed and services ended, somebody leaves at random before being answered. No request is sent twice.
 """
 
 from __future__ import annotations
@@ -23,27 +25,42 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
-import psutil
+from yarl import URL
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from served import Served, serving
+from prometheus import scraped
+from served import Served, client, leave, memory_kb, serving
 
+from gilscope.backends.table import available
 from gilscope.child import Child
 from gilscope.errors import LoadError
+from gilscope.model import BackendName
 from gilscope.quantiles import quantile
 
+if TYPE_CHECKING:
+    import psutil
+
 LIGHT = "primes?n=3000"
-HEAVY = (("threads", "sha256?megabytes=8"), ("threads", "primes?n=20000"), ("processes", "primes?n=20000"))
+POOLS = tuple(name.value for name in available() if name is not BackendName.ASYNCIO)
+HEAVY = (("threads", "sha256?megabytes=8"), *((backend, "primes?n=20000") for backend in POOLS))
 """Overloaded: five times the capacity has to be less than what the event loop can refuse, some 2,000 a second. In threads
 ``sha256`` releases the GIL, and ``primes`` keeps the loop waiting for it at each of its system calls."""
 
 WORKERS, BACKLOG, SENDERS = 2, 50, 4
 OVERLOAD = 5.0
 CAPACITY_S = 3.0
-OPTIONS = ("--workload=primes", "--workload=sha256", f"--pool-size={WORKERS}", f"--backlog={BACKLOG}")
+LIMIT_S = 0.5
+LONG = f"deadly.rest?seconds={2 * LIMIT_S}"
+LEFT, LEFT_WITHIN_S = "sha256?megabytes=1", 0.05
+DEADLY = Path(__file__).parents[1] / "tests" / "targets" / "deadly.py"
+OPTIONS = (
+    *("--workload=primes", "--workload=sha256", f"--workload={DEADLY}:rest"),
+    *(f"--pool-size={WORKERS}", f"--backlog={BACKLOG}"),
+)
 
 
 @dataclass
@@ -53,16 +70,6 @@ class Seen:
     statuses: Counter[int] = field(default_factory=Counter)
     latencies_s: list[float] = field(default_factory=list)
     answered_at_s: list[float] = field(default_factory=list)
-
-
-@asynccontextmanager
-async def client(served: Served) -> AsyncIterator[aiohttp.ClientSession]:
-    """Give a client with as many connections as it takes."""
-    connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=60)
-    async with aiohttp.ClientSession(
-        str(served.ready["url"]), connector=connector, timeout=timeout
-    ) as session:
-        yield session
 
 
 def path(backend: str, work: str) -> str:
@@ -80,7 +87,7 @@ async def ask(session: aiohttp.ClientSession, place: str, seen: Seen) -> None:
             status = answer.status
     except aiohttp.ClientConnectorError:
         raise
-    except aiohttp.ClientError:
+    except (TimeoutError, aiohttp.ClientError):
         status = 0
     seen.statuses[status] += 1
     if status == 200:
@@ -97,15 +104,20 @@ async def send(session: aiohttp.ClientSession, place: str, seen: Seen, over: asy
 
 
 @asynccontextmanager
-async def loaded(session: aiohttp.ClientSession, backend: str, work: str = LIGHT) -> AsyncIterator[Seen]:
-    """Have some senders at work for the block."""
+async def loaded(
+    session: aiohttp.ClientSession, backend: str, work: str = LIGHT, *, leaving: bool = False
+) -> AsyncIterator[Seen]:
+    """Have some senders at work for the block, and perhaps somebody who leaves at random."""
     seen, over = Seen(), asyncio.Event()
-    senders = [asyncio.create_task(send(session, path(backend, work), seen, over)) for _ in range(SENDERS)]
-    try:
-        yield seen
-    finally:
-        over.set()
-        await asyncio.gather(*senders)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(SENDERS):
+            group.create_task(send(session, path(backend, work), seen, over))
+        if leaving:
+            group.create_task(leave(session, path(backend, LEFT), over, LEFT_WITHIN_S))
+        try:
+            yield seen
+        finally:
+            over.set()
 
 
 def workers(served: Served) -> list[psutil.Process]:
@@ -119,7 +131,7 @@ async def kills(count: int) -> None:
     """Kill workers under load."""
     with serving(*OPTIONS, "--backends=processes") as served:
         gaps, lost, before = [], [], 0
-        async with client(served) as session, loaded(session, "processes") as seen:
+        async with client(served) as session, loaded(session, "processes", leaving=True) as seen:
             await asyncio.sleep(2)
             for _ in range(count):
                 victim = random.choice(workers(served))
@@ -157,14 +169,10 @@ async def flood(url: str, rate: float, seconds: float) -> None:
                 statuses[answer.status] += 1
                 if answer.status == 200:
                     in_service_ms.append(body["timing_ms"]["total"])
-        except aiohttp.ClientError:
+        except (TimeoutError, aiohttp.ClientError):
             statuses[0] += 1
 
-    connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=60)
-    async with (
-        aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-        asyncio.TaskGroup() as group,
-    ):
+    async with client(str(URL(url).origin())) as session, asyncio.TaskGroup() as group:
         begun, sent = time.monotonic(), 0
         while (elapsed := time.monotonic() - begun) < seconds:
             for _ in range(int(elapsed * rate) - sent):
@@ -177,9 +185,9 @@ async def flood(url: str, rate: float, seconds: float) -> None:
 def overload(backend: str, work: str, seconds: float) -> None:
     """Send five times as many requests as the service can answer, and ask for its health meanwhile."""
     with serving(*OPTIONS, f"--backends={backend}") as served:
-        process, url = psutil.Process(served.process.pid), str(served.ready["url"])
+        tree, url = served.tree(), str(served.ready["url"])
         capacity = asyncio.run(capacity_of(served, backend, work))
-        before_mb, health_s, memory_mb = process.memory_info().rss / 1e6, list[float](), list[float]()
+        before_mb, health_s, memory_mb = memory_kb(tree) / 1e3, list[float](), list[float]()
         order = ["--flood", f"{url}{path(backend, work)}", str(capacity * OVERLOAD), str(seconds)]
         with Child([sys.executable, __file__, *order], failure=LoadError) as sender:
             end = time.monotonic() + seconds
@@ -187,7 +195,7 @@ def overload(backend: str, work: str, seconds: float) -> None:
                 begun = time.monotonic()
                 served.get("/healthz")
                 health_s.append(time.monotonic() - begun)
-                memory_mb.append(process.memory_info().rss / 1e6)
+                memory_mb.append(memory_kb(tree) / 1e3)
                 time.sleep(0.1)
             found = sender.receive(60)
     statuses, times_ms = Counter(found["statuses"]), found["in_service_ms"]  # type: ignore[call-overload]
@@ -200,12 +208,47 @@ def overload(backend: str, work: str, seconds: float) -> None:
     )
 
 
+async def limits(backend: str, seconds: float) -> None:
+    """Send work that takes longer than a request may, and leave while other work waits or runs."""
+    with serving(*OPTIONS, f"--backends={backend}", f"--time-limit={LIMIT_S}") as served:
+        tree, over = served.tree(), asyncio.Event()
+        before_mb = memory_kb(tree) / 1e3
+        async with client(served) as session:
+            async with loaded(session, backend, LONG) as seen:
+                leaver = asyncio.create_task(leave(session, path(backend, LEFT), over, LEFT_WITHIN_S))
+                await asyncio.sleep(seconds)
+                over.set()
+                left = await leaver
+            begun = time.monotonic()
+            while await abandoned(served):  # noqa: ASYNC110  it does not tell
+                await asyncio.sleep(0.05)
+            ended_s, after_mb = time.monotonic() - begun, memory_kb(tree) / 1e3
+            after = Seen()
+            await ask(session, path(backend, LIGHT), after)
+    print(
+        f"work of {2 * LIMIT_S:g} s with a limit of {LIMIT_S:g} s on {backend}: {seen.statuses[504]:,} of "
+        f"{seen.statuses.total():,} answered 504, {seen.statuses[0]} broken off; {left:,} more left at random; what was abandoned had "
+        f"ended {ended_s:.1f} s after; then {'200' if after.statuses[200] else 'NO ANSWER'}; memory {before_mb:.0f} MB before, "
+        f"{after_mb:.0f} MB"
+    )
+
+
+async def abandoned(served: Served) -> float:
+    """Return how many calls run, or wait to, that nobody waits for."""
+    text = await asyncio.to_thread(scraped, str(served.ready["metrics_url"]))
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith("gilscope_backend_abandoned_tasks{")
+    )
+
+
 async def ends(backend: str, count: int) -> None:
     """End services under load."""
     seen, codes = Counter[int](), []
     for _ in range(count):
         with serving(*OPTIONS, f"--backends={backend}") as served:
-            async with client(served) as session, loaded(session, backend) as one:
+            async with client(served) as session, loaded(session, backend, leaving=True) as one:
                 await asyncio.sleep(1)
                 served.process.send_signal(signal.SIGTERM)
                 codes.append((await asyncio.to_thread(served.end))[0])
@@ -232,7 +275,9 @@ def main() -> None:
     asyncio.run(kills(options.kills))
     for backend, work in HEAVY:
         overload(backend, work, options.seconds)
-    for backend in ("threads", "processes"):
+    for backend in POOLS:
+        asyncio.run(limits(backend, options.seconds))
+    for backend in POOLS:
         asyncio.run(ends(backend, options.ends))
 
 
