@@ -24,8 +24,13 @@ SHOWN = {
 """What a reader wants to see of each: what the workers do, how they are started, and how the figures come about."""
 
 WORKERS = 2
-THREAD_TIMES, TIMES, TASK_TIMES, SEATS = 250_000, 100_000, 20_000, 2_000
-"""How often each worker adds, and how many seats it tries to sell: as many as take well under a second."""
+THREAD_TIMES, TIMES, TASK_TIMES, SEATS = 2_000_000, 500_000, 20_000, 2_000
+"""How often each worker adds, and how many seats it tries to sell: well under a second, and enough to meet.
+
+Both have to be on a core for that; threads take turns of 5 ms, and by far not every turn ends between reading and writing.
+"""
+LOCKED_TIMES = 100_000
+"""How often it adds with a lock, at the most: the token of subinterpreters takes ten times as long."""
 
 seen = list[int]()
 
@@ -98,14 +103,20 @@ def repeat(me: int, seconds: Shared, step: Step, numbers: Shared, times: int, lo
 
 def compare(new: New, start: Start, lock: object, times: int, *adds: Step) -> dict[str, object]:
     """Have two workers add to one number and sell the same seats, without a lock and with it."""
-    figures: dict[str, object] = {"updates": WORKERS * times, "seats": SEATS}
-    each = [(step, 1, times, WORKERS * times) for step in adds]
-    for step, size, count, wanted in (*each, (sell, SEATS, SEATS, SEATS)):
-        for name, *given in ((step.__name__,), (f"{step.__name__}_locked", lock)):
+    locked_times = min(times, LOCKED_TIMES)
+    figures: dict[str, object] = {
+        "updates": WORKERS * times,
+        "updates_locked": WORKERS * locked_times,
+        "seats": SEATS,
+    }
+    for step in (*adds, sell):
+        size, many, few = (SEATS, SEATS, SEATS) if step is sell else (1, times, locked_times)
+        for name, count, *given in ((step.__name__, many), (f"{step.__name__}_locked", few, lock)):
             seconds, numbers = new("d", WORKERS), new("q", size)
             work = [start(repeat, me, seconds, step, numbers, count, *given) for me in range(WORKERS)]
             for one in work:
                 one.join()
+            wanted = SEATS if step is sell else WORKERS * count
             figures[f"{name}_wrong_per_million"] = abs(sum(numbers) - wanted) / wanted * 1e6
             figures[f"{name}_ns"] = max(seconds) / count / WORKERS * 1e9
     return figures
