@@ -335,6 +335,11 @@ class StateSeconds:
         return self.gil_wait_s / self.wall_s if self.wall_s else 0.0
 
     @property
+    def core_wait_share(self) -> float:
+        """Share of the wall time spent ready to run, waiting for a core, 0 to 1 (0 for no time at all)."""
+        return self.runqueue_s / self.wall_s if self.wall_s else 0.0
+
+    @property
     def off_cpu_share(self) -> float:
         """Share of the wall time spent without a core, waiting or idle, 0 to 1 (0 for no time at all)."""
         return 1 - self.on_cpu_s / self.wall_s if self.wall_s else 0.0

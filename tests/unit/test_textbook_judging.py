@@ -204,7 +204,7 @@ def test_a_lock_that_took_no_longer_has_a_cost_that_is_not_measurable(locked_ns:
 
 def pinged(stages_: Mapping[Stage, tuple[float, float, float | None]], unanswered: int = 0) -> Figures:
     """Make figures of stages: p50, p99, GIL wait; all others are as on an idle service."""
-    figures: dict[str, Figure] = {"pings_per_stage": 80, "cores": 2}
+    figures: dict[str, Figure] = {"pings_per_stage": 80, "cores": 2, "gil_enabled": True}
     every = {stage for service in (*stages(THREADS), *stages(ASYNCIO)) for stage in service}
     for stage in every:
         p50, p99, wait = stages_.get(stage, (1.0, 2.0, 0.0))
@@ -265,6 +265,25 @@ def test_what_the_place_and_the_output_of_a_loop_change_is_told() -> None:
         "On the event loop's own core: 2.2 ms; with each line written at once, as to a terminal: 3.3 ms"
         in cell.footnote
     )
+
+
+@pytest.mark.parametrize(
+    ("core_wait", "standing"), [(0.0, HOLDS), (0.09, HOLDS), (0.1, FAILS), (None, HOLDS)]
+)
+def test_without_a_gil_later_pings_are_the_doing_of_the_cores_where_the_event_loop_waited_for_one(
+    core_wait: float | None, standing: Standing
+) -> None:
+    figures = {**pinged({PRINTING: (6.0, 60.0, None)}), "gil_enabled": False}
+    cell = judged(Topic.TIME, THREADS, {**figures, f"{PRINTING.name}_core_wait_share": core_wait})
+    assert cell.standing is standing
+    assert "GIL" not in cell.headline + cell.footnote.replace("no GIL to wait for", "")
+    assert ("waiting for a core" in cell.headline) is (core_wait is not None)
+    assert ("no GIL to wait for" in cell.footnote) is (standing is FAILS)
+
+
+def test_without_a_gil_nobody_asks_whether_processes_wait_for_one() -> None:
+    cell = judged(Topic.TIME, PROCESSES, {**pinged({MANY: (4.0, 20.0, None)}), "gil_enabled": False})
+    assert cell.footnote == "They share the cores. With four loops, /ping p99: 20 ms; without, 2 ms."
 
 
 @pytest.mark.parametrize("stage", [BESIDE, LINES, MANY])

@@ -16,7 +16,7 @@ from gilscope.child import START_S, Child, module_command
 from gilscope.claims import Figure
 from gilscope.errors import LensError, ServiceError
 from gilscope.lens.control import Lens
-from gilscope.model import BackendName, ThreadRole
+from gilscope.model import BackendName, StateSeconds, ThreadRole
 from gilscope.textbook.pinging import ping
 
 MODULE = "gilscope.textbook.cells.looping"
@@ -107,7 +107,7 @@ def stages(backend: BackendName) -> tuple[Sequence[Stage], ...]:
 def measure_looping(
     python: str, backend: BackendName, lens: Lens | None, env: Mapping[str, str]
 ) -> dict[str, Figure]:
-    """Run all stages of a backend; return their figures: latencies of pings in ms, the loop's GIL wait as a share.
+    """Run all stages of a backend; return their figures: latencies of pings in ms, what the event loop waited for as shares.
 
     Raises:
         ServiceError: the service did not start, or takes no orders; or a loop that has a GIL of its own did not begin.
@@ -135,6 +135,7 @@ def measure_service(
         try:
             ready = service.receive(START_S)
             port = int(str(ready["port"]))
+            yield "gil_enabled", bool(ready["gil_enabled"])
             if backend is BackendName.PROCESSES:
                 yield "start_method", str(ready["start_method"])
             lens = _watching(lens, service.pid)
@@ -190,11 +191,13 @@ def measure_stage(port: int, lens: Lens | None) -> dict[str, Figure]:
     """Ping for a stage, and have the lens look at the event loop meanwhile."""
     opened = _open_window(lens)
     pings = ping(port, STAGE_S, PINGS_PER_S)
+    loop = _event_loop(lens) if opened else None
     return {
         "ping_p50_ms": pings.quantile_ms(0.50),
         "ping_p99_ms": pings.quantile_ms(0.99),
         "unanswered": pings.unanswered,
-        "gil_wait_share": _gil_wait(lens) if opened else None,
+        "gil_wait_share": None if loop is None else loop.gil_wait_share,
+        "core_wait_share": None if loop is None else loop.core_wait_share,
     }
 
 
@@ -218,11 +221,11 @@ def _open_window(lens: Lens | None) -> bool:
     return lens is not None
 
 
-def _gil_wait(lens: Lens | None) -> float | None:
-    """Return the share of time for which the event loop's thread waited for the GIL; None: not seen."""
+def _event_loop(lens: Lens | None) -> StateSeconds | None:
+    """Return what the event loop's thread spent its time with; None: not seen."""
     try:
         window = None if lens is None else lens.window()
     except LensError:
         return None
     span = None if window is None else window.roles.get(ThreadRole.LOOP)
-    return None if span is None else span.all.gil_wait_share
+    return None if span is None else span.all

@@ -1,6 +1,7 @@
 """May interfere with each other, in time: a web service, and what its workers do beside it.
 
-``python -m gilscope.textbook.cells.looping BACKEND`` prints a line with its port and then takes orders, as JSON lines:
+``python -m gilscope.textbook.cells.looping BACKEND`` prints a line with its port and whether there is a GIL, and then takes
+orders, as JSON lines:
 ``{"work": "forever", "times": 4, "begun": "PIPE", "loop_on": [0], "work_on": [1], "interval_ms": 5}`` for how many workers
 are to run by now, what those that are started now do and through which named pipe they tell that they begin, the cores of
 the event loop and theirs, and the switch interval. What they print goes to ``/dev/null``: block-buffered, as it is under a
@@ -66,6 +67,8 @@ async def serve(start: Callable[[int, Work, str, Sequence[int]], None], answers:
 
     from aiohttp import web  # noqa: PLC0415
 
+    from gilscope.backends.execution import gil_enabled  # noqa: PLC0415
+
     async def ping(_request: web.Request) -> web.Response:
         return web.Response(text="pong")
 
@@ -78,8 +81,12 @@ async def serve(start: Callable[[int, Work, str, Sequence[int]], None], answers:
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(orders), sys.stdin
     )
-    port = {"port": runner.addresses[0][1], "start_method": get_start_method()}
-    os.write(answers, json.dumps(port).encode() + b"\n")
+    here = {
+        "port": runner.addresses[0][1],
+        "start_method": get_start_method(),
+        "gil_enabled": gil_enabled(),
+    }
+    os.write(answers, json.dumps(here).encode() + b"\n")
     running = 0
     async for line in orders:
         order = json.loads(line)

@@ -20,7 +20,10 @@ from gilscope.textbook.rulings.base import Column, Figures, Ruling, milliseconds
 SLOWER_RATIO, SLOWER_MS = 3.0, 5.0
 """A p99 counts as raised when it is so many times that of the idle service, and so many ms more."""
 WAIT_SHARE = 0.1
-"""Later pings count as the loops' doing when the event loop waited so long for the GIL: a busy machine makes them late as well."""
+"""Later pings count as the loops' doing when the event loop waited so long for the GIL: a busy machine makes them late as well.
+
+Where there is no GIL, they count as the cores' doing when it waited so long for a core.
+"""
 MEDIAN_RATIO = 1.5
 """Pings count as later also when their median has risen so much: a busy machine may raise the p99 of an idle service."""
 
@@ -52,20 +55,27 @@ def _time_of_threads(figures: Figures) -> Ruling:
     if not any(interferes(figures, stage) for stage in stages):
         if any(_waits(figures, stage) for stage in stages):
             return Ruling(Standing.FOOTNOTE, headline, f"{UNFELT} {_many(figures)}")
-        return Ruling(Standing.FAILS, headline, _many(figures))
+        why = "" if _has_gil(figures) else "There is no GIL to wait for: they share the cores only. "
+        return Ruling(Standing.FAILS, headline, why + _many(figures))
     footnote = (
         f"On the event loop's own core: {_felt(figures, BESIDE)}; with each line written at once, as to a terminal: "
         f"{_felt(figures, LINES)}; four of them, wherever they run: {_felt(figures, MANY)}. A loop that only computes: "
         f"{_explained(figures, COMPUTING)}; four of them: {_felt(figures, MANY_COMPUTING)}. {_sooner(figures)}"
     )
-    if interferes(figures, PRINTING):
-        again = (
+    standing = Standing.HOLDS if interferes(figures, PRINTING) else Standing.FOOTNOTE
+    return Ruling(standing, headline, _gives_up(figures, standing) + footnote)
+
+
+def _gives_up(figures: Figures, standing: Standing) -> str:
+    """Say how the tutorial's own loop stands to the GIL."""
+    if not _has_gil(figures):
+        return ""
+    if standing is Standing.HOLDS:
+        return (
             "It gives up the GIL whenever a block of its output is written, and has it back before the event loop has "
             "woken on another core. "
         )
-        return Ruling(Standing.HOLDS, headline, again + footnote)
-    felt = "The tutorial's own loop is not the worst: it gives up the GIL whenever its output is written. "
-    return Ruling(Standing.FOOTNOTE, headline, felt + footnote)
+    return "The tutorial's own loop is not the worst: it gives up the GIL whenever its output is written. "
 
 
 def _time_of_others(figures: Figures) -> Ruling:
@@ -76,7 +86,7 @@ def _time_of_others(figures: Figures) -> Ruling:
     felt = [stage for stage in every if _raised(figures, stage)]
     if not felt:
         return Ruling(Standing.HOLDS, headline)
-    unseen = any(_wait(figures, stage) is None for stage in felt)
+    unseen = _has_gil(figures) and any(_wait(figures, stage) is None for stage in felt)
     why = UNSEEN if unseen else "They share the cores."
     return Ruling(Standing.FOOTNOTE, headline, f"{why} {_many(figures)}")
 
@@ -84,7 +94,8 @@ def _time_of_others(figures: Figures) -> Ruling:
 def interferes(figures: Figures, stage: Stage) -> bool:
     """Whether pings are later than on the idle service, and it is the loops that make them so."""
     if _wait(figures, stage) is None:
-        return _raised(figures, stage) and _hit_all(figures, stage)
+        lacked_a_core = not _has_gil(figures) and (_core_wait(figures, stage) or 0.0) >= WAIT_SHARE
+        return _raised(figures, stage) and _hit_all(figures, stage) and not lacked_a_core
     return _waits(figures, stage) and (_raised(figures, stage) or _hit_all(figures, stage))
 
 
@@ -111,8 +122,10 @@ def _headline(figures: Figures) -> str:
 
 
 def _explained(figures: Figures, stage: Stage) -> str:
-    wait = _wait(figures, stage)
-    why = "" if wait is None else f", the event loop waiting for the GIL {percent(wait)} of the time"
+    what, wait = "the GIL", _wait(figures, stage)
+    if not _has_gil(figures):
+        what, wait = "a core", _core_wait(figures, stage)
+    why = "" if wait is None else f", the event loop waiting for {what} {percent(wait)} of the time"
     return _felt(figures, stage) + why
 
 
@@ -147,8 +160,21 @@ def _p99(figures: Figures, stage: Stage) -> float:
     return number(figures, f"{stage.name}_ping_p99_ms")
 
 
+def _has_gil(figures: Figures) -> bool:
+    return truth(figures, "gil_enabled")
+
+
 def _wait(figures: Figures, stage: Stage) -> float | None:
-    name = f"{stage.name}_gil_wait_share"
+    """Return the share of time for which the event loop waited for the GIL; None: not seen, or there is none."""
+    return _share(figures, stage, "gil_wait") if _has_gil(figures) else None
+
+
+def _core_wait(figures: Figures, stage: Stage) -> float | None:
+    return _share(figures, stage, "core_wait")
+
+
+def _share(figures: Figures, stage: Stage, of: str) -> float | None:
+    name = f"{stage.name}_{of}_share"
     return None if figures.get(name) is None else number(figures, name)
 
 
