@@ -43,6 +43,17 @@ def test_work_belongs_to_the_window_in_which_it_finished() -> None:
     )
 
 
+def test_what_the_generator_itself_takes_counts_as_under_way_and_not_as_latency() -> None:
+    recorder = Recorder()
+    recorder.work(101.0, 900.0, TIMING, wire_ms=600.0)
+    recorder.arrivals.sent(102.0, 102.25)
+    recorder.work(103.0, 750.0, TIMING, due_s=102.0, wire_ms=500.0)
+    samples = recorder.samples(START_S, END_S, NOW_S, work=True)
+    assert samples.work.latency_ms == [600.0, 1000.0]
+    assert samples.work.from_send_ms == [600.0, 500.0]
+    assert recorder.flight_s(START_S, END_S) == pytest.approx(1.65)
+
+
 def test_a_ping_belongs_to_the_window_in_which_it_was_due() -> None:
     recorder = Recorder()
     pings = [(99.5, 100.5), (100.0, 100.25), (104.75, 107.0), (105.0, 105.5)]

@@ -54,20 +54,29 @@ class Recorder:
     _answered_due: array[float] = field(default_factory=_column)
     _answered_ms: array[float] = field(default_factory=_column)
 
-    def work(self, done_s: float, latency_ms: float, server_timing: str, due_s: float | None = None) -> None:
+    def work(
+        self,
+        done_s: float,
+        latency_ms: float,
+        server_timing: str,
+        due_s: float | None = None,
+        wire_ms: float | None = None,
+    ) -> None:
         """Record a successful work request, ``latency_ms`` from its send; ``due_s`` is when an open loop wanted it sent.
 
+        ``wire_ms`` is the latency without what the generator itself did meanwhile, where that is known.
         The header is read in :meth:`samples`: under load, that would be most of what recording costs.
         """
         if self.closed:
             return
-        at_s, response_ms = done_s, latency_ms
+        from_send_ms = latency_ms if wire_ms is None else wire_ms
+        at_s, response_ms = done_s, from_send_ms
         if due_s is not None:
             self.arrivals.ended(due_s, done_s)
             at_s, response_ms = due_s, (done_s - due_s) * 1e3
         self._work_at.append(at_s)
         self._work_ms.append(response_ms)
-        self._work_sent_ms.append(latency_ms)
+        self._work_sent_ms.append(from_send_ms)
         self._work_stages.append(server_timing)
         self._flew(done_s, latency_ms)
 

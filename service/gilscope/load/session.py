@@ -18,6 +18,7 @@ from gilscope.load.orders import Measured, Order, Tally
 from gilscope.load.recorder import Recorder
 from gilscope.load.usage import Usage
 from gilscope.load.users import PROBE, WORK, ArrivalsUser, ProbeUser, WorkUser
+from gilscope.load.wire import STAMPS
 from gilscope.model import GeneratorLoad
 from gilscope.quantiles import quantile
 from gilscope.throttling import throttled_meanwhile
@@ -107,11 +108,11 @@ class Session:
         **details: Any,  # noqa: ANN401
     ) -> None:
         now, recorder = time.monotonic(), self._recorder
-        due = details["context"].get("due")
+        due, wire_ms = details["context"].get("due"), STAMPS.took_ms()
         if name == PROBE:
             (recorder.answered if exception is None else recorder.failed)(due, now)
         elif name == WORK and exception is None:
-            recorder.work(now, response_time, details["response"].headers["server-timing"], due)
+            recorder.work(now, response_time, details["response"].headers["server-timing"], due, wire_ms)
         elif name == WORK:
             text = f"{exception}\n{details['response'].text or ''}".strip()
             recorder.error(now, response_time, text, due)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import quote
 
 import gevent
@@ -17,7 +17,11 @@ from locust import FastHttpUser, constant, task
 
 from gilscope.limits import allow_many_files
 from gilscope.load.arrivals import share_of
+from gilscope.load.wire import StampingPool
 from gilscope.model import Arrivals
+
+if TYPE_CHECKING:
+    from locust.env import Environment
 
 WORK = "work"
 PROBE = "/ping"
@@ -48,12 +52,26 @@ class Books(Protocol):
         ...
 
 
-class WorkUser(FastHttpUser):
+class StampingUser(FastHttpUser):
+    """A user whose requests are also timed where they are sent: see :mod:`gilscope.load.wire`."""
+
+    abstract = True
+    network_timeout = connection_timeout = REQUEST_LIMIT_S
+
+    def __init__(self, environment: Environment) -> None:
+        self.client_pool = StampingPool(
+            concurrency=self.concurrency,
+            network_timeout=self.network_timeout,
+            connection_timeout=self.connection_timeout,
+        )
+        super().__init__(environment)
+
+
+class WorkUser(StampingUser):
     """One user of the work endpoint: sends, waits for the answer, sends again."""
 
     abstract = True
     wait_time = constant(0)
-    network_timeout = connection_timeout = REQUEST_LIMIT_S
 
     @task
     def work(self) -> None:
@@ -68,7 +86,7 @@ def chosen_path(user: FastHttpUser) -> str:
     return work_path(chosen.own_workload or chosen.workload, chosen.backend, chosen.query)
 
 
-class OpenLoopUser(FastHttpUser):
+class OpenLoopUser(StampingUser):
     """Sends requests at times that do not depend on the answers; each is to be timed from when it was due.
 
     A closed loop would wait out every stall and report the few requests that it sent outside of one
@@ -77,7 +95,6 @@ class OpenLoopUser(FastHttpUser):
 
     abstract = True
     concurrency = MAX_IN_FLIGHT
-    network_timeout = connection_timeout = REQUEST_LIMIT_S
     books: ClassVar[Books | None] = None
 
     def due_times(self) -> Iterator[float]:
