@@ -286,6 +286,13 @@ def test_a_generators_lag_is_judged_by_the_median_of_its_trial() -> None:
     assert "dispatch-lag" in codes(trial_from(Measured(measured().samples, tally)))
 
 
+@pytest.mark.parametrize(("slo", "told"), [("p99=500ms", False), ("p99=400ms", True)])
+def test_where_a_latency_has_to_be_kept_lag_is_judged_by_that(slo: str, told: bool) -> None:  # noqa: FBT001
+    tally = replace(measured().tally, generator=replace(AT_EASE, dispatch_lag_p99_ms=9.0))
+    trial = trial_from(Measured(measured().samples, tally), plan=replace(PLAN, slo=slo))
+    assert ("dispatch-lag" in codes(trial)) is told
+
+
 def test_every_warning_has_a_remedy() -> None:
     worst = replace(
         measured(1, 1, 9, 1), tally=replace(measured(1, 1, 9, 1).tally, generator=GeneratorLoad(1, 1, 99))

@@ -51,6 +51,13 @@ def test_lag_is_forgiven_up_to_a_tenth_of_a_slow_median() -> None:
     assert codes(late, p50_ms=80.0) == ["dispatch-lag"]
 
 
+def test_lag_is_forgiven_up_to_a_fiftieth_of_a_latency_that_has_to_be_kept() -> None:
+    late = replace(AT_EASE, dispatch_lag_p99_ms=3.9)
+    assert codes(late, p50_ms=10.0) == ["dispatch-lag"]
+    assert codes(late, p50_ms=10.0, objective_ms=200.0) == []
+    assert codes(late, p50_ms=10.0, objective_ms=190.0) == ["dispatch-lag"]
+
+
 def test_in_a_closed_loop_lag_is_held_against_the_tail() -> None:
     late = replace(AT_EASE, dispatch_lag_p99_ms=9.0)
     assert codes(late, p50_ms=20.0, p99_ms=100.0, is_open=False) == []

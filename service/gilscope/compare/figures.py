@@ -26,6 +26,7 @@ from gilscope.model import (
     Trial,
     WorkSamples,
 )
+from gilscope.objective import parse_slo
 from gilscope.quantiles import quantile, summarize_latency, summarize_probe
 
 MAX_ERROR_SHARE = 0.01
@@ -231,7 +232,10 @@ def _guilt(plan: Plan, measured: Measured, steal_share: float, window: Window | 
     client_ms, server_ms = median(from_send_ms), median(samples.work.total_ms)
     answers = len(from_send_ms) + tally.probes_answered
     p99_ms = quantile(sorted(from_send_ms), 0.99)
-    seen = Seen(client_ms, p99_ms, answers / samples.window_s, tally.offered is not None, senders)
+    objective_ms = parse_slo(plan.slo).limit_ms if plan.slo else 0.0
+    seen = Seen(
+        client_ms, p99_ms, answers / samples.window_s, tally.offered is not None, senders, objective_ms
+    )
     yield from judge_generator(tally.generator, seen)
     yield from judge_machine(steal_share, of_load_share)
     yield from judge_gap(client_ms, server_ms, _idle_share(window), senders)

@@ -19,6 +19,9 @@ HARMLESS_WAIT = 0.02
 NEVER_HARMLESS = 0.20
 MIN_DISPATCH_LAG_MS = 2.0
 DISPATCH_LAG_SHARE = 0.10
+OBJECTIVE_SHARE = 0.02
+"""Of a latency that only has to be kept: so little lag decides nothing about the rate at which it breaks."""
+
 MAX_SHORTFALL = 0.02
 MAX_THROTTLED_SHARE = 0.01
 MAX_STEAL_SHARE = 0.05
@@ -55,7 +58,8 @@ ALONE = Senders()
 class Seen:
     """What the generator measured: latencies from send (ms), answers per second (pings included), and in which loop.
 
-    The answers are those of all ``senders``, each of whom gets an equal part.
+    The answers are those of all ``senders``, each of whom gets an equal part. ``objective_ms`` is the latency that has to be
+    kept, where that is all that is asked (0: it is not).
     """
 
     p50_ms: float
@@ -63,13 +67,15 @@ class Seen:
     answers_per_s: float
     is_open: bool
     senders: Senders = ALONE
+    objective_ms: float = 0.0
 
 
 def judge_generator(generator: GeneratorLoad, seen: Seen) -> Iterator[Caution]:
     """Yield a caution for each sign that the generator distorts what was seen.
 
     How late it sends is held against the median in an open loop, where everything is sent at a time that was due. In a
-    closed one only pings are, and the lag (p99) tells what the tail of the work (p99) may owe to the generator.
+    closed one only pings are, and the lag (p99) tells what the tail of the work (p99) may owe to the generator. Where a
+    latency has to be kept, a small share of that is no difference either.
     """
     senders = seen.senders
     if generator.cpu_share > MAX_CPU_SHARE:
@@ -89,7 +95,11 @@ def judge_generator(generator: GeneratorLoad, seen: Seen) -> Iterator[Caution]:
             if senders.are_elsewhere
             else "a machine with more cores, Locust on another machine (--load-master), or a smaller --pool-size",
         )
-    floor_ms = max(MIN_DISPATCH_LAG_MS, DISPATCH_LAG_SHARE * (seen.p50_ms if seen.is_open else seen.p99_ms))
+    floor_ms = max(
+        MIN_DISPATCH_LAG_MS,
+        DISPATCH_LAG_SHARE * (seen.p50_ms if seen.is_open else seen.p99_ms),
+        OBJECTIVE_SHARE * seen.objective_ms,
+    )
     if generator.dispatch_lag_p99_ms > floor_ms:
         yield Caution(
             "dispatch-lag",
