@@ -29,7 +29,7 @@ AGAIN = Interpreter(
 )
 """One whose service has a GIL all the same."""
 
-REASON = "needs Python 3.14 or newer; this is 3.11.7"
+REASON = "needs Python 3.14 or newer (--python python3.14); this is 3.11.7"
 CODE = "def change() -> None:\n    changes['worker'] = '<here>'\n"
 
 

@@ -40,13 +40,14 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A row: what the tutorials say of each backend.
+    """A row: what the tutorials say of each backend, and in a few words what was run to find out.
 
     ``of_textbook`` names the backends of which the classic table speaks; of the others it is what is commonly said.
     """
 
     topic: Topic
     title: str
+    run: str
     says: Mapping[BackendName, str]
     of_textbook: tuple[BackendName, ...] = (BackendName.THREADS, BackendName.PROCESSES)
 

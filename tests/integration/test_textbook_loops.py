@@ -28,7 +28,7 @@ from gilscope.textbook.looping_stages import (
     PRINTING,
     Stage,
     measure_looping,
-    measure_service,
+    measure_services,
 )
 from gilscope.textbook.measuring import plain_environment
 
@@ -58,7 +58,7 @@ def rounds(
     """Measure a figure of a stage in several services, each new."""
 
     def measure() -> float:
-        figures = dict(measure_service(sys.executable, backend, lens, [stage], env))
+        figures = dict(measure_services(sys.executable, backend, lens, [[stage]], env))
         return cast("float", figures[f"{stage.name}_{figure}"])
 
     return [least_disturbed(measure) for _ in range(ROUNDS)]
@@ -96,7 +96,7 @@ def test_infinite_loops_in_threads_raise_the_p99_at_least_fivefold_over_processe
 @pytest.mark.parametrize("backend", [THREADS, PROCESSES])
 @pytest.mark.parametrize("stage", [MANY, MANY_COMPUTING])
 def test_four_loops_are_four(env: dict[str, str], backend: BackendName, stage: Stage) -> None:
-    figures = dict(measure_service(sys.executable, backend, None, [stage], env))
+    figures = dict(measure_services(sys.executable, backend, None, [[stage]], env))
     assert figures[f"{stage.name}_loops_begun"] == 4
 
 
@@ -110,7 +110,7 @@ import sys
 from gilscope.model import BackendName
 from gilscope.textbook import looping_stages
 looping_stages.STAGE_S = 600.0
-dict(looping_stages.measure_service(sys.executable, BackendName(sys.argv[1]), None, [looping_stages.ON_LOOP], {}))
+dict(looping_stages.measure_services(sys.executable, BackendName(sys.argv[1]), None, [[looping_stages.ON_LOOP]], {}))
 """
 
 

@@ -86,7 +86,9 @@ def test_what_this_python_does_not_have_is_not_tried() -> None:
     cells = judge_all(take_all(runner, OLD))
     assert all(backend is not BackendName.INTERPRETERS for _, backend in runner.ran)
     missing = [cell for cell in cells if cell.backend is BackendName.INTERPRETERS]
-    assert {cell.footnote for cell in missing} == {"needs Python 3.14 or newer; this is 3.11.7"}
+    assert {cell.footnote for cell in missing} == {
+        "needs Python 3.14 or newer (--python python3.14); this is 3.11.7"
+    }
     assert unavailable(BackendName.INTERPRETERS, NEW) is None
     assert unavailable(BackendName.THREADS, OLD) is None
 
@@ -241,7 +243,7 @@ def test_a_loop_with_a_gil_of_its_own_that_never_begins_is_a_reason_not_to_measu
     monkeypatch.setattr(looping_stages, "BEGIN_S", 0.01)
     children = fake_services(monkeypatch, begin=3)
     with pytest.raises(ServiceError, match="3 of 4 loops began"):
-        dict(looping_stages.measure_service("python", backend, None, [PRINTING, MANY], {}))
+        dict(looping_stages.measure_services("python", backend, None, [[PRINTING, MANY]], {}))
     (child,) = children
     assert [order["times"] for order in child.orders] == [1, 4]
     assert child.stopped
@@ -251,7 +253,7 @@ def test_a_loop_with_a_gil_of_its_own_that_never_begins_is_a_reason_not_to_measu
 def test_how_many_threads_loop_is_told(monkeypatch: pytest.MonkeyPatch, begun: int) -> None:
     monkeypatch.setattr(looping_stages, "STARVE_S", 0.01)
     fake_services(monkeypatch, begin=begun)
-    figures = dict(looping_stages.measure_service("python", BackendName.THREADS, None, [MANY], {}))
+    figures = dict(looping_stages.measure_services("python", BackendName.THREADS, None, [[MANY]], {}))
     assert figures[f"{MANY.name}_loops_begun"] == begun
 
 
@@ -259,7 +261,7 @@ def test_without_any_loop_there_is_nothing_to_measure(monkeypatch: pytest.Monkey
     monkeypatch.setattr(looping_stages, "STARVE_S", 0.01)
     fake_services(monkeypatch, begin=0)
     with pytest.raises(ServiceError, match="no loop began"):
-        dict(looping_stages.measure_service("python", BackendName.THREADS, None, [PRINTING], {}))
+        dict(looping_stages.measure_services("python", BackendName.THREADS, None, [[PRINTING]], {}))
 
 
 def test_the_stages_name_what_they_are() -> None:
@@ -320,7 +322,10 @@ def test_the_two_lines_of_a_call_are_lines_of_the_experiment(backend: BackendNam
 def test_what_is_shown_of_an_experiment_is_short_and_is_what_runs(cells: str, backend: BackendName) -> None:
     module = importlib.import_module(f"gilscope.textbook.cells.{cells}")
     code = shown(module, backend)
-    assert 0 < len(code.splitlines()) <= 62
-    source = inspect.getsource(module)
+    assert 0 < len(code.splitlines()) <= 70
+    works = [
+        importlib.import_module(where) for where, _ in getattr(module, "WORK_SHOWN", {}).get(backend, ())
+    ]
+    source = "\n".join(inspect.getsource(one) for one in (module, *works))
     for line in code.splitlines():
         assert line in source

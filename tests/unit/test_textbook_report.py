@@ -67,8 +67,8 @@ def test_two_free_threaded_pythons_are_two_columns() -> None:
         "sharing on threads, Python 3.15.0t",
     ]
     lines = describe_textbook(make_textbook(OLD, FREE, AGAIN), ALL).splitlines()
-    assert "  ✓  threads, 3.14.2t          yes: holds" in lines
-    assert "  ✓  threads, 3.15.0t, GIL on  yes: holds" in lines
+    assert '  ✓  threads, 3.14.2t          "yes": holds' in lines
+    assert '  ✓  threads, 3.15.0t, GIL on  "yes": holds' in lines
 
 
 def test_alone_they_have_tables_of_their_own() -> None:
@@ -182,7 +182,9 @@ def test_the_page_has_all_code_and_names_its_module() -> None:
 def test_the_terminal_names_the_module_of_each_row() -> None:
     told = describe_textbook(make_textbook(NEW, OLD, FREE), ALL)
     for claim in ALL:
-        assert told.count(f"\n{claim.title} (gilscope/textbook/cells/{claim.topic}.py)\n") == 2
+        assert (
+            told.count(f"\n{claim.title} (gilscope/textbook/cells/{claim.topic}.py)\n  {claim.run[:60]}") == 2
+        )
 
 
 def test_a_figure_is_written_with_its_unit() -> None:
@@ -205,8 +207,8 @@ def test_a_figure_is_written_with_its_unit() -> None:
 
 def test_what_is_wrong_is_said_in_words_and_a_mark() -> None:
     told = describe_textbook(make_textbook(NEW), ALL)
-    assert "  ✗  threads         yes: does not hold" in told
-    assert "  ✓* processes       no: holds with a footnote" in told
+    assert '  ✗  threads         "yes": does not hold' in told
+    assert '  ✓* processes       "no": holds with a footnote' in told
     assert '<td class="fails b-threads"' in render_textbook(make_textbook(NEW), ALL)
 
 
@@ -278,8 +280,8 @@ def test_it_prints_the_table_and_keeps_it(
     assert main(["textbook", "--out", str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()
     assert "\n\nPython 3.11.7: 36 cells" in out
-    assert out.endswith(f"page: {tmp_path}/out/textbook.html\n")
-    assert err == "[3.11.7] shares memory\n[3.11.7] may interfere: data\n"
+    assert f"\npage: {tmp_path}/out/textbook.html\n" in out
+    assert err == "[3.11.7] 1/8 shares memory\n[3.11.7] 3/8 may interfere: data\n"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["textbook.html", "textbook.json"]
     assert pythons == ["3.11.7"]
 
@@ -346,7 +348,7 @@ def test_neighbours_that_compute_are_told(
     monkeypatch.setattr(metering, "busy_cores", lambda _seconds: 1.26)
     assert main(["textbook", "--python", "old", "--out", str(tmp_path / "out")]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "Other processes were on 1.3 cores just before Python 3.11.7 was measured" in out
+    assert "! Other processes kept 1.3 of the cores busy just before Python 3.11.7 was measured" in out
     found = read_textbook(tmp_path / "out")
     assert found is not None
     assert [caution.code for caution in found.cautions] == ["machine-busy"]

@@ -107,7 +107,8 @@ def show(textbook: Textbook, folder: Path, *, as_json: bool) -> None:
         print(json.dumps(to_document(textbook), indent=1))  # noqa: T201
     else:
         print(describe_textbook(textbook, claims))  # noqa: T201
-    print(f"\npage: {page}", file=sys.stderr if as_json else sys.stdout)
+    told = f"page: {page}\nyour own function: gilscope compare my.py:work"
+    print(f"\n{told}", file=sys.stderr if as_json else sys.stdout)
 
 
 def environments(wanted: Sequence[str]) -> tuple[Environment, ...]:
@@ -149,7 +150,8 @@ def neighbours(python: str, busy: float) -> Iterator[Caution]:
     if busy >= BUSY_CORES:
         yield Caution(
             "machine-busy",
-            f"Other processes were on {busy:.1f} cores just before Python {python} was measured, and times are longer for it",
+            f"Other processes kept {busy:.1f} of the cores busy just before Python {python} was measured: rates are lower for it "
+            "and times longer, most of all of what computes",
             "measure again while the machine is quiet",
         )
 
@@ -161,18 +163,25 @@ def _telling(python: str) -> Iterator[Tell]:
 
     from gilscope.claims import Topic  # noqa: PLC0415
     from gilscope.model import BackendName  # noqa: PLC0415
-    from gilscope.textbook.claims_table import CLAIMS  # noqa: PLC0415
+    from gilscope.textbook.claims_table import CELLS, CLAIMS  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    told: set[Topic] = set()
+    told: set[str] = set()
+
+    def what(topic: Topic) -> str:
+        """Name the rows that come of an experiment, and how many experiments there are."""
+        experiments = list(dict.fromkeys(CELLS.values()))
+        rows = [CLAIMS[one].title for one in Topic if CELLS[one] == CELLS[topic]]
+        return f"{experiments.index(CELLS[topic]) + 1}/{len(experiments)} {' and '.join(rows)}"
+
     if not console.is_terminal:
 
         def tell(topic: Topic, backend: BackendName) -> None:  # noqa: ARG001  a line a row will do
-            if topic not in told:
-                told.add(topic)
-                console.print(f"[{python}] {CLAIMS[topic].title}", markup=False)
+            if CELLS[topic] not in told:
+                told.add(CELLS[topic])
+                console.print(f"[{python}] {what(topic)}", markup=False)
 
         yield tell
         return
     with console.status("") as status:
-        yield lambda topic, backend: status.update(f"Python {python}: {CLAIMS[topic].title}, {backend}")
+        yield lambda topic, backend: status.update(f"Python {python}: {what(topic)}, {backend}")

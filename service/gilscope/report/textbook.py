@@ -80,9 +80,10 @@ class ShownCode:
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """A claim with its cells, the code that measured them, and the module that it is in (nothing, where none was run)."""
+    """A claim, what was run, its cells, the code that measured them, and its module (nothing, where none was run)."""
 
     title: str
+    run: str
     module: str
     cells: tuple[ShownCell, ...]
     codes: tuple[ShownCode, ...]
@@ -244,6 +245,7 @@ def _row(table: str, claim: Claim, columns: Mapping[Column, Measured], evidence:
     anchors = {column: code.anchor for code in codes for column in code.columns}
     return ShownRow(
         title=claim.title,
+        run=claim.run,
         module=next((cell.module for cell in found.values() if cell.module), ""),
         cells=tuple(_cell(column, cell, anchors.get(column, ""), evidence) for column, cell in found.items()),
         codes=codes,
@@ -321,7 +323,13 @@ def _written(value: Figure) -> str:
 def describe_textbook(textbook: Textbook, claims: Sequence[Claim]) -> str:
     """Render the tables for the terminal: a line and more for each cell."""
     page = build_textbook(textbook, claims)
-    lines = ["What tutorials say of each way to run a function, and what was measured of it here.", ""]
+    lines = [
+        "What is said of each way to run a function, in quotes, and what was measured of it here:",
+        f"{MARKS[Standing.HOLDS]} it holds, {MARKS[Standing.FOOTNOTE]} it does with a footnote, {MARKS[Standing.FAILS]} it does not.",
+        "",
+    ]
+    for caution in page.cautions:
+        lines += [fill(caution, WIDTH, initial_indent="! ", subsequent_indent="  "), ""]
     for table in page.tables:
         lines += [f"{table.heading}: {table.summary}"]
         lines += [f"  {column.name}: {column.reason}" for column in table.columns if column.reason]
@@ -330,25 +338,28 @@ def describe_textbook(textbook: Textbook, claims: Sequence[Claim]) -> str:
         room = max(COLUMN, *(len(column.name) + 2 for column in table.columns))
         for row in table.rows:
             lines.append(f"{row.title} ({row.module})" if row.module else row.title)
+            lines.append(fill(row.run, WIDTH, initial_indent="  ", subsequent_indent="  "))
             told = [cell for cell in row.cells if cell.column not in absent]
             lines += [line for cell in told for line in _cell_lines(cell, room)]
             lines.append("")
-    lines += [fill(caution, WIDTH, initial_indent="! ", subsequent_indent="  ") for caution in page.cautions]
     return "\n".join(lines).rstrip().replace(formats.NO_BREAK, " ")
 
 
 def _cell_lines(cell: ShownCell, room: int) -> Iterator[str]:
     """Write what is said and what was measured, and below it the footnote; the column's name has ``room``."""
     head = f"  {cell.mark:<3}{cell.column:<{room}}"
-    yield fill(f"{cell.says}: {cell.standing}", WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    yield fill(
+        f'"{cell.says}": {cell.standing}', WIDTH, initial_indent=head, subsequent_indent=" " * len(head)
+    )
     if cell.headline:
         yield indent(fill(cell.headline, WIDTH - len(head)), " " * len(head))
     if cell.call:
         yield indent(cell.call, " " * len(head))
     if cell.footnote:
+        note = "* " if cell.slug == SLUGS[Standing.FOOTNOTE] else ""
         yield fill(
-            cell.footnote,
+            note + cell.footnote,
             WIDTH,
-            initial_indent=" " * len(head) + "* ",
-            subsequent_indent=" " * (len(head) + 2),
+            initial_indent=" " * len(head),
+            subsequent_indent=" " * (len(head) + len(note)),
         )

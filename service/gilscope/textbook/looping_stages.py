@@ -7,7 +7,7 @@ import select
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from gilscope.model import BackendName, StateSeconds, ThreadRole
 from gilscope.textbook.pinging import ping
 
 MODULE = "gilscope.textbook.cells.looping"
-STAGE_S, PINGS_PER_S = 0.46, 50.0
+STAGE_S, PINGS_PER_S = 0.4, 50.0
 BEGIN_S = 20.0
 """How long a loop may take to begin: it may be the first to need a fork server."""
 STARVE_S = 0.25
@@ -117,27 +117,45 @@ def measure_looping(
         "pings_per_stage": round(STAGE_S * PINGS_PER_S),
         "cores": len(os.sched_getaffinity(0)),
     }
-    for one in stages(backend):
-        figures.update(measure_service(python, backend, lens, one, env))
+    figures.update(measure_services(python, backend, lens, stages(backend), env))
     return figures
 
 
-def measure_service(
-    python: str, backend: BackendName, lens: Lens | None, of: Sequence[Stage], env: Mapping[str, str]
+def measure_services(
+    python: str,
+    backend: BackendName,
+    lens: Lens | None,
+    every: Sequence[Sequence[Stage]],
+    env: Mapping[str, str],
+) -> Iterator[tuple[str, Figure]]:
+    """Run the stages of each service; give their figures. Services start side by side, and do nothing until they are told to.
+
+    Raises:
+        ServiceError: a service did not start, or takes no orders; or a loop that has a GIL of its own did not begin.
+    """
+    command = module_command(MODULE, backend, python=python)
+    with ExitStack() as running:
+        services = [
+            running.enter_context(Child(command, failure=ServiceError, env=env, guarded=True)) for _ in every
+        ]
+        ready = [service.receive(START_S) for service in services]
+        yield "gil_enabled", bool(ready[0]["gil_enabled"])
+        if backend is BackendName.PROCESSES:
+            yield "start_method", str(ready[0]["start_method"])
+        for service, said, of in zip(services, ready, every, strict=True):
+            yield from _measure_service(service, int(str(said["port"])), backend, lens, of)
+
+
+def _measure_service(
+    service: Child, port: int, backend: BackendName, lens: Lens | None, of: Sequence[Stage]
 ) -> Iterator[tuple[str, Figure]]:
     """Run the stages of one service, which ends with them; give their figures.
 
     Raises:
-        ServiceError: the service did not start, or takes no orders; or a loop that has a GIL of its own did not begin.
+        ServiceError: the service takes no orders; or a loop that has a GIL of its own did not begin.
     """
-    command = module_command(MODULE, backend, python=python)
-    with Child(command, failure=ServiceError, env=env, guarded=True) as service, _listening() as begun:
+    with _listening() as begun:
         try:
-            ready = service.receive(START_S)
-            port = int(str(ready["port"]))
-            yield "gil_enabled", bool(ready["gil_enabled"])
-            if backend is BackendName.PROCESSES:
-                yield "start_method", str(ready["start_method"])
             lens = _watching(lens, service.pid)
             ping(port, 0.1, PINGS_PER_S)  # the first ones find everything cold
             for stage in of:

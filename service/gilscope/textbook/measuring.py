@@ -117,7 +117,7 @@ def unavailable(backend: BackendName, interpreter: Interpreter) -> str | None:
     """Say why a Python does not have a backend, or return None where it does."""
     release = tuple(int(part) for part in interpreter.version.split(".")[:2])
     if backend is BackendName.INTERPRETERS and release < NEEDED:
-        return f"needs Python 3.14 or newer; this is {interpreter.version}"
+        return f"needs Python 3.14 or newer (--python python3.14); this is {interpreter.version}"
     return None
 
 

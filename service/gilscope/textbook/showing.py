@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from textwrap import dedent
 from types import ModuleType
 
@@ -31,11 +32,17 @@ def code_of(module: ModuleType, *functions: str, with_all: bool = True) -> str:
 
 
 def shown(module: ModuleType, backend: str) -> str:
-    """Return the code of an experiment on a backend: what its module names in ``SHOWN``, or all that its function uses."""
+    """Return the code of an experiment on a backend: what its module names in ``SHOWN``, or all that its function uses.
+
+    The functions of other modules that it names in ``WORK_SHOWN`` come first: what the workers do.
+    """
+    work = [
+        code_of(import_module(where), name, with_all=False)
+        for where, name in getattr(module, "WORK_SHOWN", {}).get(backend, ())
+    ]
     chosen = getattr(module, "SHOWN", {}).get(backend)
-    if chosen is not None:
-        return code_of(module, *chosen, with_all=False)
-    return code_of(module, f"in_{backend}")
+    own = code_of(module, *(chosen or (f"in_{backend}",)), with_all=chosen is None)
+    return "\n\n".join([*work, own])
 
 
 def first_lines(code: str, function: str) -> str:

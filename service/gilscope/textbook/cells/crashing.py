@@ -18,6 +18,7 @@ SHOWN = {
     for backend in ("asyncio", "threads", "processes", "interpreters")
 }
 """What a reader wants to see of each."""
+WORK_SHOWN = dict.fromkeys(SHOWN, (("gilscope.textbook.cells.works", "crash"),))
 
 SERVICE = "gilscope.textbook.cells.looping"
 """The one beside which the infinite loops run."""

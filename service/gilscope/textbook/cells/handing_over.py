@@ -13,9 +13,9 @@ from gilscope.textbook.cells.common import available_mb, median_ms
 
 SHOWN = {
     "asyncio": ("in_asyncio",),
-    "threads": ("through_executor", "in_threads"),
-    "processes": ("through_executor", "last_byte", "fill", "in_processes"),
-    "interpreters": ("through_executor", "in_interpreters"),
+    "threads": ("payload", "through_executor", "in_threads"),
+    "processes": ("payload", "through_executor", "last_byte", "fill", "in_processes"),
+    "interpreters": ("payload", "through_executor", "in_interpreters"),
 }
 """What a reader wants to see of each."""
 
@@ -43,7 +43,7 @@ def sizes(how: str, figures: dict[str, object]) -> Iterator[tuple[str, int, int]
 
 @functools.cache
 def payload(size: int) -> bytes:
-    """Return the same bytes every time."""
+    """Return the same bytes every time: what a worker gives back is there already."""
     return b"x" * size
 
 
@@ -88,8 +88,8 @@ def in_threads() -> dict[str, object]:
     """Through a ThreadPoolExecutor: by reference."""
     with ThreadPoolExecutor(1) as pool:
         figures = through_executor(pool, "reference")
-        data = payload(1_000)
-        return {**figures, "same_object": pool.submit(id, data).result() == id(data)}
+        handed = [payload(size) for _, size, _ in sizes("reference", {})]
+        return {**figures, "same_object": all(pool.submit(id, data).result() == id(data) for data in handed)}
 
 
 def last_byte(name: str, size: int) -> int:

@@ -19,7 +19,7 @@ from gilscope.workloads.http_fetch import close_session
 
 SHOWN = dict.fromkeys(
     ("asyncio", "threads", "processes", "interpreters"),
-    ("call_again_and_again", "longest_stall_ms", "load", "take_turns"),
+    ("call_again_and_again", "longest_stall_ms", "load"),
 )
 """What a reader wants to see: how the load is made, and how it is measured."""
 
@@ -36,6 +36,13 @@ ON_LOOP = (WAITING, COMPUTING, BUILT_IN["noop"])
 """What is measured on the event loop itself: the rest is what others are compared with, in turn with them."""
 IN_TURN = (COMPUTING, BUILT_IN["sha256"], C_CALL, BUILT_IN["noop"], LARGEST)
 """Measured on the event loop itself in turn with the backend: a machine's speed changes from one second to the next."""
+WORK_SHOWN = {
+    backend: tuple(
+        (work.native_async or work.function if backend == "asyncio" else work.function)[:2]
+        for work in (ON_LOOP if backend == "asyncio" else (WAITING, *IN_TURN))
+    )
+    for backend in SHOWN
+}
 
 MOST_WORKERS, CALLS_PER_WORKER = 4, 4
 """Of each pool but that of threads, which has one for every call in flight. With more, the load would be what is measured."""

@@ -57,7 +57,7 @@ def _of_processes(column: Column) -> Ruling:
     own, threads = _costs(column.figures), _costs_of(column, BackendName.THREADS)
     first_ms = number(column.figures, "first_start_ms")
     dear = [cost >= EXPENSIVE_RATIO * other for cost, other in zip(own, threads, strict=True)]
-    headline = f"{_headline(own)} ({column.figures.get('start_method')}; the first {milliseconds(first_ms)} to start)"
+    headline = f"{_headline(own)}; the very first took {milliseconds(first_ms)} to start ({column.figures.get('start_method')})"
     if dear[0] and dear[2]:
         return Ruling(Standing.HOLDS, headline)
     if any(dear):

@@ -44,7 +44,7 @@ def time(column: Column) -> Ruling:
 
 def _time_on_loop(figures: Figures) -> Ruling:
     idle = milliseconds(_p99(figures, IDLE))
-    headline = f"/ping p99 {idle}; with the infinite loop {_felt(figures, ON_LOOP)}"
+    headline = f"/ping p99 {idle}; with the infinite loop: {_felt(figures, ON_LOOP)}"
     blocked = _raised(figures, ON_LOOP) and _hit_all(figures, ON_LOOP)  # it waits for itself, not for the GIL
     return Ruling(Standing.HOLDS if blocked else Standing.FAILS, headline)
 
@@ -58,9 +58,9 @@ def _time_of_threads(figures: Figures) -> Ruling:
         why = "" if _has_gil(figures) else "There is no GIL to wait for: they share the cores only. "
         return Ruling(Standing.FAILS, headline, why + _many(figures))
     footnote = (
-        f"On the event loop's own core: {_felt(figures, BESIDE)}; with each line written at once, as to a terminal: "
-        f"{_felt(figures, LINES)}; four of them, wherever they run: {_felt(figures, MANY)}. A loop that only computes: "
-        f"{_explained(figures, COMPUTING)}; four of them: {_felt(figures, MANY_COMPUTING)}. {_sooner(figures)}"
+        f"The same loop on the event loop's own core: {_felt(figures, BESIDE)}; one that writes each line at once, as to a "
+        f"terminal: {_felt(figures, LINES)}; four of the tutorial's: {_felt(figures, MANY)}. One that only computes: "
+        f"{_explained(figures, COMPUTING)}; four such: {_felt(figures, MANY_COMPUTING)}. {_sooner(figures)}"
     )
     standing = Standing.HOLDS if interferes(figures, PRINTING) else Standing.FOOTNOTE
     return Ruling(standing, headline, _gives_up(figures, standing) + footnote)
@@ -72,7 +72,7 @@ def _gives_up(figures: Figures, standing: Standing) -> str:
         return ""
     if standing is Standing.HOLDS:
         return (
-            "It gives up the GIL whenever a block of its output is written, and has it back before the event loop has "
+            "The loop gives up the GIL whenever a block of its output is written, and has it back before the event loop has "
             "woken on another core. "
         )
     return "The tutorial's own loop is not the worst: it gives up the GIL whenever its output is written. "
@@ -83,7 +83,7 @@ def _time_of_others(figures: Figures) -> Ruling:
     if any(_waits(figures, stage) and interferes(figures, stage) for stage in (PRINTING, COMPUTING)):
         footnote = f"A loop that only computes: {_explained(figures, COMPUTING)}."
         return Ruling(Standing.FAILS, headline, footnote)
-    felt = [stage for stage in every if _raised(figures, stage)]
+    felt = [stage for stage in every if _raised(figures, stage) and _hit_all(figures, stage)]
     if not felt:
         return Ruling(Standing.HOLDS, headline)
     unseen = _has_gil(figures) and any(_wait(figures, stage) is None for stage in felt)
@@ -118,14 +118,14 @@ def _raised(figures: Figures, stage: Stage) -> bool:
 def _headline(figures: Figures) -> str:
     idle, one_core = milliseconds(_p99(figures, IDLE)), number(figures, "cores") == 1
     where = "" if one_core else " on another core"
-    return f"/ping p99 {idle}; with the infinite loop{where} {_explained(figures, PRINTING)}"
+    return f"/ping p99 {idle}; with the infinite loop{where}: {_explained(figures, PRINTING)}"
 
 
 def _explained(figures: Figures, stage: Stage) -> str:
     what, wait = "the GIL", _wait(figures, stage)
     if not _has_gil(figures):
         what, wait = "a core", _core_wait(figures, stage)
-    why = "" if wait is None else f", the event loop waiting for {what} {percent(wait)} of the time"
+    why = "" if wait is None else f" (the event loop waited for {what} {percent(wait)} of the time)"
     return _felt(figures, stage) + why
 
 
@@ -138,15 +138,13 @@ def _felt(figures: Figures, stage: Stage) -> str:
     if unanswered >= pings:
         return "no answer" + of
     if unanswered:
-        return f"no answer within 1 s to {percent(unanswered / pings)} of pings{of}"
+        return f"{percent(unanswered / pings)} of pings got no answer within 1 s{of}"
     return milliseconds(_p99(figures, stage)) + of
 
 
 def _sooner(figures: Figures) -> str:
     printing, computing = (_felt(figures, stage.sooner()) for stage in (PRINTING, COMPUTING))
-    return (
-        f"At a switch interval of 0.5 ms in place of 5 ms: {printing}; beside one that computes {computing}."
-    )
+    return f"With sys.setswitchinterval(0.0005): the tutorial's loop {printing}, the one that computes {computing}."
 
 
 def _many(figures: Figures) -> str:
@@ -198,8 +196,5 @@ def crash(column: Column) -> Ruling:
         )
     if not truth(column.figures, "neighbour_failed"):
         return Ruling(Standing.HOLDS, headline)
-    footnote = (
-        "The service lives on, but the pool does not: every other call in it failed with BrokenProcessPool, and it "
-        f"takes no more. A new pool answered after {again}."
-    )
+    footnote = "A crash breaks the pool that it happens in: its other calls fail with BrokenProcessPool, and it takes no more."
     return Ruling(Standing.FOOTNOTE, headline, footnote)

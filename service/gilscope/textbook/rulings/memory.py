@@ -127,8 +127,8 @@ def _data_of_tasks(figures: Figures) -> Ruling:
         return Ruling(Standing.HOLDS, headline)
     footnote = (
         "One at a time, up to the next await: with one between reading and writing, "
-        f"{short(awaiting)} of 1 million updates were lost, and with one between check and act {short(twice)} of 1 million "
-        f"seats were sold twice. {_with_lock(figures, 'add_with_await', 'sell_with_await', 'an asyncio.Lock')}"
+        f"{short(awaiting)} of 1 million updates were lost, and with one between check and act {_seats(figures, twice)} were "
+        f"sold twice. {_with_lock(figures, 'add_with_await', 'sell_with_await', 'an asyncio.Lock')}"
     )
     return Ruling(Standing.FOOTNOTE, headline, footnote)
 
@@ -145,7 +145,7 @@ def _data_of_threads(figures: Figures) -> Ruling:
     footnote = (
         "A plain += lost nothing: this Python hands the GIL over only between certain instructions, and there is none "
         f"between its read and its write. With a call in between {short(calling)} of 1 million were lost, and with "
-        f"check, then act, {short(twice)} of 1 million seats were sold twice. {lock}"
+        f"check, then act, {_seats(figures, twice)} were sold twice. {lock}"
     )
     return Ruling(Standing.FOOTNOTE, headline, footnote)
 
@@ -166,7 +166,7 @@ def _data_of_copies(column: Column) -> Ruling:
         return Ruling(Standing.HOLDS, headline)
     footnote = (
         f"Each has its own copy. What is shared on purpose is not protected: {short(shared)} of 1 million += were "
-        f"lost, and of 1 million seats {short(twice)} were sold twice. "
+        f"lost, and {_seats(figures, twice)} were sold twice. "
     )
     return Ruling(
         Standing.FOOTNOTE, headline, footnote + _with_lock(figures, "add", "sell", _LOCKS[column.backend])
@@ -181,15 +181,17 @@ def _sold_twice(figures: Figures, name: str = "sell") -> float:
     return number(figures, f"{name}_wrong_per_million")
 
 
+def _seats(figures: Figures, per_million: float) -> str:
+    """Write so many of the seats that there were."""
+    seats = number(figures, "seats")
+    return f"{per_million * seats / 1e6:,.0f} of {seats:,.0f} seats"
+
+
 def _with_lock(figures: Figures, adds: str, sells: str, lock: str) -> str:
     """Say whether the lock helps, both ways, and how much longer an update took with it."""
     lost, twice = _lost(figures, f"{adds}_locked"), _sold_twice(figures, f"{sells}_locked")
     kept = "nothing was lost" if not lost else f"{short(lost)} of 1 million were lost"
-    sold = (
-        "no seat was sold twice"
-        if not twice
-        else f"{short(twice)} of 1 million seats were sold twice even so"
-    )
+    sold = "no seat was sold twice" if not twice else f"{_seats(figures, twice)} were sold twice even so"
     cost_ns = number(figures, f"{adds}_locked_ns") - number(figures, f"{adds}_ns")
     cost = (
         f"it cost {milliseconds(cost_ns / 1e6)} per update" if cost_ns > 0 else "its cost is not measurable"

@@ -18,6 +18,8 @@ WORSE_RATIO = 2.0
 """A footnote: a call that holds the GIL keeps the event loop from running for so many times as long as pure Python does."""
 SLOWER = 0.9
 """A footnote: another kind of work gets fewer than so many times the calls per second of the event loop itself."""
+NO_FASTER = 0.05
+"""What ran so little faster, or slower, ran no faster: windows of 0.1 s cannot tell."""
 
 _SAID_TO_WAIT = (BackendName.ASYNCIO, BackendName.THREADS)
 _SAID_TO_COMPUTE = (BackendName.PROCESSES, BackendName.INTERPRETERS)
@@ -44,7 +46,8 @@ def _why_not_waiting(column: Column, share: float, stall_ms: float) -> list[str]
     elif share < WAITS_RATIO:
         workers, in_flight = number(column.figures, "workers"), number(column.figures, "in_flight")
         notes.append(
-            f"Its {workers:.0f} workers wait for {workers:.0f} calls at a time, of the {in_flight:.0f} in flight."
+            f"Its {workers:.0f} workers wait for {workers:.0f} of the {in_flight:.0f} calls in flight at a time. More of them "
+            "would wait for more, each at the memory of one."
         )
     if stall_ms >= STALL_MS:
         though = "" if notes else ", though it made as many calls as the best"
@@ -59,10 +62,11 @@ def computing(column: Column) -> Ruling:
         ValueError: threads ran faster than a GIL allows, so that something else was measured.
     """
     speed, stall_ms = _speed(column, "primes"), _stall(column.figures, "primes")
-    compared = "" if column.backend is BackendName.ASYNCIO else f" ({short(speed)} times asyncio's)"
-    headline = (
-        f"{short(_rate(column.figures, 'primes'))} calls/s{compared}, longest stall {milliseconds(stall_ms)}"
-    )
+    headline = f"{short(_rate(column.figures, 'primes'))} calls/s"
+    if column.backend is not BackendName.ASYNCIO:
+        on_loop = short(_rate(column.figures, "primes_on_loop"))
+        headline += f", {short(speed)} times the {on_loop} of the event loop in turn with it"
+    headline += f"; longest stall {milliseconds(stall_ms)}"
     suits = _gains(column, "primes") or _leaves_loop_free(column)
     said = column.backend in _SAID_TO_COMPUTE
     if suits is not said:
@@ -74,7 +78,8 @@ def computing(column: Column) -> Ruling:
         BackendName.PROCESSES: _remarks_on_copies,
         BackendName.INTERPRETERS: _remarks_on_copies,
     }[column.backend](column)
-    return Ruling(Standing.FOOTNOTE if remarks else Standing.HOLDS, headline, " ".join(remarks))
+    standing = Standing.FOOTNOTE if remarks else Standing.HOLDS
+    return Ruling(standing, headline, " ".join([*_gained_nothing(column), *remarks]))
 
 
 def _gains(column: Column, workload: str) -> bool:
@@ -110,7 +115,7 @@ def _remarks_on_loop(column: Column) -> list[str]:
         return []
     name = max(others, key=lambda other: others[other])
     remark = (
-        f"Work too small to pay for a trip is best done here: {short(own)} no-op calls/s against "
+        f"Work that is too small to pay for the way there and back is best done here: {short(own)} no-op calls/s against "
         f"{short(others[name])} on {name}."
     )
     return [remark]
@@ -119,40 +124,52 @@ def _remarks_on_loop(column: Column) -> list[str]:
 def _remarks_on_threads(column: Column) -> list[str]:
     remarks = []
     if _gains(column, "sha256"):
-        remarks.append(
-            "C code that releases the GIL suits threads: SHA-256 ran "
-            f"{short(_speed(column, 'sha256'))} times as fast as one at a time."
-        )
+        remarks.append(f"C code that releases the GIL suits threads: {_sha256(column)}.")
     held_ms, computed_ms = _stall(column.figures, "c_call"), _stall(column.figures, "primes")
     if not _gains(column, "c_call") and held_ms >= WORSE_RATIO * computed_ms:
         remarks.append(
-            "C calls that hold the GIL throughout are worse: one that takes "
-            f"{milliseconds(1e3 / _rate(column.figures, 'c_call_on_loop'))} ran {short(_speed(column, 'c_call'))} times as "
-            f"fast, and kept the event loop from running for {milliseconds(held_ms)}, pure Python for "
-            f"{milliseconds(computed_ms)}."
+            "C calls that hold the GIL throughout are worse than pure Python: one of about "
+            f"{milliseconds(1e3 / _rate(column.figures, 'c_call_on_loop'))} ran {_as_fast(_speed(column, 'c_call'))} one at a time, "
+            f"and kept the event loop from running for {milliseconds(held_ms)}, pure Python for {milliseconds(computed_ms)}."
         )
     return remarks
+
+
+def _gained_nothing(column: Column) -> list[str]:
+    """Say what C code that releases the GIL did where it could have gained in threads: else it seems forgotten."""
+    if column.backend is not BackendName.THREADS or _gains(column, "sha256"):
+        return []
+    return [f"C code that releases the GIL may run at once, and gained nothing here: {_sha256(column)}."]
+
+
+def _sha256(column: Column) -> str:
+    return f"SHA-256 ran {_as_fast(_speed(column, 'sha256'))} one at a time"
 
 
 def _remarks_on_copies(column: Column) -> list[str]:
     remarks = []
     if not _gains(column, "primes"):
         remarks.append(
-            f"No gain in speed here ({short(_speed(column, 'primes'))} times), but the event loop stays free: it was kept "
-            f"for {milliseconds(_stall(column.figures, 'primes'))} at most, and for "
-            f"{milliseconds(_stall(column.figures, 'primes_on_loop'))} beside calls on it."
+            f"No gain in speed here ({short(_speed(column, 'primes'))} times), but the event loop stays free: its longest "
+            f"stall was {milliseconds(_stall(column.figures, 'primes'))}, and "
+            f"{milliseconds(_stall(column.figures, 'primes_on_loop'))} where it made the calls itself."
         )
     if _speed(column, "noop") < SLOWER:
         remarks.append(
-            f"Not work too small to pay for the trip: {short(_rate(column.figures, 'noop'))} no-op calls/s against "
+            f"Work that is too small does not pay for the way there and back: {short(_rate(column.figures, 'noop'))} no-op calls/s against "
             f"{short(_rate(column.figures, 'noop_on_loop'))} on the event loop itself."
         )
     if _speed(column, "largest") < SLOWER:
         remarks.append(
-            "Not little work with a large argument: finding the largest of 100,000 numbers, which have to travel, ran "
-            f"{short(_speed(column, 'largest'))} times as fast."
+            "Nor does little work with a large argument: finding the largest of 100,000 numbers, which have to travel, ran "
+            f"{_as_fast(_speed(column, 'largest'))} on the event loop itself."
         )
     return remarks
+
+
+def _as_fast(speed: float) -> str:
+    """Write how many times as fast as something else a thing ran; what cannot be told from 1 is no faster."""
+    return "no faster than" if abs(speed - 1) < NO_FASTER else f"{short(speed)} times as fast as"
 
 
 def _speed(column: Column, workload: str) -> float:
