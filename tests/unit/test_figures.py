@@ -70,10 +70,11 @@ def trial_from(
     plan: Plan = PLAN,
     *,
     gil: bool | None = True,
+    slot: Slot = SLOT,
 ) -> Trial:
     usage = Usage(1.5, 64.0, steal_share)
     return trial_of(
-        SLOT, plan, given, usage, window, ran_on=RanOn("3.14.0", gil), samples="latency/primes.csv.gz"
+        slot, plan, given, usage, window, ran_on=RanOn("3.14.0", gil), samples="latency/primes.csv.gz"
     )
 
 
@@ -345,6 +346,35 @@ def test_a_wait_for_a_core_is_held_against_one_workers_part_of_the_answers() -> 
     (caution,) = trial_from(starved, plan=ELSEWHERE).warnings
     assert caution.code == "generator-starved"
     assert "--expect-workers 4" in caution.remedy
+
+
+@pytest.mark.parametrize(
+    ("backend", "computed_s", "told"),
+    [
+        (BackendName.THREADS, 0.7, True),
+        (BackendName.THREADS, 0.8, False),
+        (BackendName.THREADS, 7.0, False),
+        (BackendName.PROCESSES, 0.8, True),
+    ],
+)
+def test_whoever_waits_for_threads_that_compute_does_not_wait_for_the_client(
+    backend: BackendName,
+    computed_s: float,
+    told: bool,  # noqa: FBT001  a column
+) -> None:
+    """Its event loop was asleep for 90 % of the time, and where it woke it had to wait for their GIL."""
+    window = Window(
+        2.0,
+        400,
+        0.02,
+        {
+            ThreadRole.LOOP: Span(StateSeconds(0.2, 0.0, 0.0, 1.8), NOTHING),
+            ThreadRole.WORKER: Span(StateSeconds(computed_s, 0.05, 0.0, 7.95 - computed_s), NOTHING),
+        },
+    )
+    given = Measured(Samples(2.0, work_of(100, latency_ms=20.0), ProbeSamples([], [])), measured().tally)
+    trial = trial_from(given, window=window, slot=replace(SLOT, backend=backend))
+    assert ("client-slow" in codes(trial)) is told
 
 
 @pytest.mark.parametrize("gil", [True, None])

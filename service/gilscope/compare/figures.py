@@ -16,6 +16,7 @@ from gilscope.load.orders import Measured
 from gilscope.model import (
     SPOILING,
     Anatomy,
+    BackendName,
     Caution,
     GilWaitShare,
     Load,
@@ -110,7 +111,8 @@ def trial_of(
     work = samples_.work
     latency = summarize_latency(samples_.latencies_ms)
     invalid = list(_disqualifications(len(work.at_s), tally.errors))
-    guilt = list(_guilt(plan, measured, usage.steal_share, window))
+    idle_share = _idle_share(window, slot.backend)
+    guilt = list(_guilt(plan, measured, usage.steal_share, idle_share))
     return Trial(
         workload=slot.target.workload,
         backend=slot.backend,
@@ -217,7 +219,7 @@ def _disqualifications(requests: int, errors: int) -> Iterator[Caution]:
         )
 
 
-def _guilt(plan: Plan, measured: Measured, steal_share: float, window: Window | None) -> Iterator[Caution]:
+def _guilt(plan: Plan, measured: Measured, steal_share: float, idle_share: float | None) -> Iterator[Caution]:
     """Yield the signs that the generator or the machine, and not the service, made these figures."""
     samples, tally, load = measured.samples, measured.tally, plan.load
     from_send_ms = samples.work.from_send_ms
@@ -238,7 +240,7 @@ def _guilt(plan: Plan, measured: Measured, steal_share: float, window: Window | 
     )
     yield from judge_generator(tally.generator, seen)
     yield from judge_machine(steal_share, of_load_share)
-    yield from judge_gap(client_ms, server_ms, _idle_share(window), senders)
+    yield from judge_gap(client_ms, server_ms, idle_share, senders)
     if load.users is not None:
         cut_off = _cut_off(from_send_ms, samples.window_s)
         yield from judge_flight(load.users, tally.accounted, cut_off, senders)
@@ -246,9 +248,20 @@ def _guilt(plan: Plan, measured: Measured, steal_share: float, window: Window | 
         yield from judge_flight(tally.in_flight, tally.accounted, senders=senders)
 
 
-def _idle_share(window: Window | None) -> float | None:
+def _idle_share(window: Window | None, backend: BackendName) -> float | None:
+    """Return for what share of the time the event loop was asleep, and would have run at once had a request come.
+
+    It would not where threads under its GIL compute, or wait with it for a core: it wakes, and waits for the GIL.
+    """
     loop = window.roles.get(ThreadRole.LOOP) if window else None
-    return loop.all.blocked_s / loop.all.wall_s if loop and loop.all.wall_s else None
+    if window is None or loop is None or not loop.all.wall_s:
+        return None
+    asleep_s = loop.all.blocked_s
+    workers = window.roles.get(ThreadRole.WORKER) if backend is BackendName.THREADS else None
+    if workers is not None:
+        in_use_s = loop.all.on_cpu_s + workers.all.on_cpu_s + workers.all.runqueue_s
+        asleep_s = max(0.0, min(asleep_s, loop.all.wall_s - in_use_s))
+    return asleep_s / loop.all.wall_s
 
 
 def _cut_off(latencies_ms: Sequence[float], window_s: float) -> float:
