@@ -1,0 +1,102 @@
+"""The facts of a run: frozen, without I/O and without a clock. Units are in the names.
+
+A *workload* is tried on every *backend*: one such try, in a fresh service process, is a *trial*. Every
+backend tried once, in shuffled order, is a *block*; all blocks of a comparison are a *run*. What a run
+concludes about a workload is a *verdict*.
+"""
+
+from gilscope.model.names import (
+    BASELINE,
+    SIMPLEST_FIRST,
+    Arrivals,
+    BackendName,
+    FlameKind,
+    GilClass,
+    LoadKind,
+    ThreadRole,
+)
+from gilscope.model.plans import Classification, Interpreter, Load, Plan, Sweep, Target
+from gilscope.model.runs import SCHEMA, Evidence, Machine, Run, Timing
+from gilscope.model.samples import ProbeSamples, Samples, Unanswered, WorkSamples
+from gilscope.model.trials import (
+    SPOILING,
+    Anatomy,
+    Caution,
+    Flame,
+    Folded,
+    GeneratorLoad,
+    GilWaitShare,
+    Graph,
+    Latency,
+    LensReading,
+    ProbeLatency,
+    Stack,
+    StateSeconds,
+    Trial,
+)
+from gilscope.model.verdicts import (
+    BELOW,
+    BEYOND,
+    BreakEven,
+    Capacity,
+    CapacityStep,
+    Change,
+    Interval,
+    NoiseFloor,
+    PythonChange,
+    Scalability,
+    Standing,
+    Verdict,
+)
+
+__all__ = [
+    "BASELINE",
+    "BELOW",
+    "BEYOND",
+    "SCHEMA",
+    "SIMPLEST_FIRST",
+    "SPOILING",
+    "Anatomy",
+    "Arrivals",
+    "BackendName",
+    "BreakEven",
+    "Capacity",
+    "CapacityStep",
+    "Caution",
+    "Change",
+    "Classification",
+    "Evidence",
+    "Flame",
+    "FlameKind",
+    "Folded",
+    "GeneratorLoad",
+    "GilClass",
+    "GilWaitShare",
+    "Graph",
+    "Interpreter",
+    "Interval",
+    "Latency",
+    "LensReading",
+    "Load",
+    "LoadKind",
+    "Machine",
+    "NoiseFloor",
+    "Plan",
+    "ProbeLatency",
+    "ProbeSamples",
+    "PythonChange",
+    "Run",
+    "Samples",
+    "Scalability",
+    "Stack",
+    "Standing",
+    "StateSeconds",
+    "Sweep",
+    "Target",
+    "ThreadRole",
+    "Timing",
+    "Trial",
+    "Unanswered",
+    "Verdict",
+    "WorkSamples",
+]
