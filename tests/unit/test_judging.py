@@ -92,7 +92,7 @@ def test_the_advice_is_one_more_process_than_there_are(senders: Senders, advice:
     spoilt = replace(AT_EASE, cpu_share=1.0, sent=0)
     found = [
         *judge_generator(spoilt, replace(SEEN, senders=senders)),
-        *judge_flight(10.0, 7.0, senders=senders),
+        *judge_flight(10.0, 7.0, 100.0, senders=senders),
         *judge_gap(10.0, 7.0, 0.9, senders),
     ]
     assert [caution.code for caution in found] == [
@@ -134,23 +134,34 @@ def test_a_machine_that_sent_the_load_is_blamed_as_well_but_no_two_at_once() -> 
 
 @given(st.floats(0.1, 1e4), st.floats(0.951, 1.049))
 def test_what_is_in_flight_is_accounted_for_within_a_twentieth(in_flight: float, off: float) -> None:
-    assert list(judge_flight(in_flight, in_flight * off)) == []
+    assert list(judge_flight(in_flight, in_flight * off, 1.0)) == []
 
 
 @pytest.mark.parametrize("accounted", [7.0, 13.0])
 def test_requests_that_are_held_up_are_told(accounted: float) -> None:
-    (caution,) = judge_flight(10.0, accounted)
+    (caution,) = judge_flight(10.0, accounted, 500.0)
     assert caution.code == "littles-law"
-    assert f"10.0 requests were in flight, but their latencies account for {accounted:.1f}" in caution.message
+    assert f"10 requests were in flight, but their latencies account for {accounted:.0f}" in caution.message
+    assert caution.message.endswith("held each up for 6 ms")
+
+
+@pytest.mark.parametrize(("accounted", "told"), [(0.067, False), (0.065, True)])
+def test_less_than_a_millisecond_of_each_request_is_what_a_generator_needs(
+    accounted: float,
+    told: bool,  # noqa: FBT001  a column
+) -> None:
+    found = list(judge_flight(0.1, accounted, 34.0))
+    assert bool(found) is told, "of some milliseconds each"
 
 
 def test_what_a_windows_end_cuts_off_is_forgiven() -> None:
-    assert list(judge_flight(10.0, 8.0, cut_off=0.16)) == []
-    assert list(judge_flight(10.0, 8.0, cut_off=0.14)) != []
+    assert list(judge_flight(10.0, 8.0, 100.0, cut_off=0.16)) == []
+    assert list(judge_flight(10.0, 8.0, 100.0, cut_off=0.14)) != []
 
 
 def test_nothing_in_flight_says_nothing() -> None:
-    assert list(judge_flight(0.0, 0.0)) == []
+    assert list(judge_flight(0.0, 0.0, 0.0)) == []
+    assert list(judge_flight(0.0, 1.0, 10.0)) == []
 
 
 @pytest.mark.parametrize(

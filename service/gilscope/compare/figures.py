@@ -241,11 +241,12 @@ def _guilt(plan: Plan, measured: Measured, steal_share: float, idle_share: float
     yield from judge_generator(tally.generator, seen)
     yield from judge_machine(steal_share, of_load_share)
     yield from judge_gap(client_ms, server_ms, idle_share, senders)
+    per_s = len(from_send_ms) / samples.window_s
     if load.users is not None:
         cut_off = _cut_off(from_send_ms, samples.window_s)
-        yield from judge_flight(load.users, tally.accounted, cut_off, senders)
+        yield from judge_flight(load.users, tally.accounted, per_s, cut_off, senders)
     elif tally.in_flight is not None:
-        yield from judge_flight(tally.in_flight, tally.accounted, senders=senders)
+        yield from judge_flight(tally.in_flight, tally.accounted, per_s, senders=senders)
 
 
 def _idle_share(window: Window | None, backend: BackendName) -> float | None:

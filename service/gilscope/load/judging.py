@@ -30,6 +30,9 @@ MAX_STEAL_SHARE = 0.05
 MAX_LITTLE = 0.05
 """By how much a generator may hold up what it sends: this share of what is in flight."""
 
+MIN_HELD_MS = 1.0
+"""A generator that holds each request up for less does what it must: of fast functions, that is a good share of what is in flight."""
+
 MAX_GAP = 0.20
 MIN_GAP_MS = 2.0
 IDLE_LOOP = 0.50
@@ -141,19 +144,20 @@ def judge_machine(steal_share: float, of_load_share: float = 0.0) -> Iterator[Ca
 
 
 def judge_flight(
-    in_flight: float, accounted: float, cut_off: float = 0.0, senders: Senders = ALONE
+    in_flight: float, accounted: float, per_s: float, cut_off: float = 0.0, senders: Senders = ALONE
 ) -> Iterator[Caution]:
     """Yield a caution where requests are in flight for which nobody waits: the generator holds them up.
 
     ``in_flight`` is the mean number under way, in a closed loop its users. ``accounted`` is what the requests' own latencies
     from send make of it: arrivals times latency (Little 1961), with what the window's ends cut off taken for as long as it
-    lay within. ``cut_off`` is the share of it that may be missing all the same.
+    lay within; ``per_s`` requests arrive a second. ``cut_off`` is the share of it that may be missing all the same.
     """
-    if in_flight > 0 and abs(accounted / in_flight - 1) > MAX_LITTLE + cut_off:
+    held_ms = abs(in_flight - accounted) / per_s * 1e3 if in_flight and per_s else 0.0
+    if held_ms > MIN_HELD_MS and abs(accounted / in_flight - 1) > MAX_LITTLE + cut_off:
         yield Caution(
             "littles-law",
-            f"{in_flight:.1f} requests were in flight, but their latencies account for {accounted:.1f}: the load generator "
-            "held requests up",
+            f"{in_flight:.2g} requests were in flight, but their latencies account for {accounted:.2g}: the load generator "
+            f"held each up for {held_ms:.2g} ms",
             f"{senders.one_more}, fewer --users or a lower --rate",
         )
 
