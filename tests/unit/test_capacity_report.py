@@ -15,6 +15,7 @@ from gilscope.model import BackendName, Capacity, CapacityStep, Evidence, Scalab
 from gilscope.objective import parse_slo
 from gilscope.report import charts
 from gilscope.report.capacity import build_capacities, capacity_chart, describe_law
+from gilscope.report.method import build_method
 
 ASYNCIO, THREADS, *_ = BackendName
 HOSTILE = '<script>alert("x")</script>&'
@@ -296,3 +297,10 @@ def test_points_of_a_curve_without_a_latency_are_left_out() -> None:
     silent = replace(FOUND, curve=(*CURVE, step(70, None, kept=False, purpose="curve")))
     (line,) = marked(draw(silent), THREADS, "curve")
     assert line.attrib["d"].count("L") == len(CURVE) - 1
+
+
+def test_the_looks_of_a_search_are_counted_with_the_others() -> None:
+    run = make_evidence().run
+    watched = [trial for trial in run.trials if trial.lens]
+    timing = dict(dict(build_method(replace(run, trials=(), searched=tuple(watched))).groups)["Timing"])
+    assert timing["lens"].replace(NO_BREAK, " ").endswith(f"in {len(watched)} of {len(watched)} trials")

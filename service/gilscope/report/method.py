@@ -154,7 +154,7 @@ def _timing(run: Run) -> Named:
         ("load", _share(timing.load_s, timing.total_s)),
         ("profiling", _share(timing.profiling_s, timing.total_s)),
         ("together", f"{formats.percent(timing.useful_share)} of the wall time"),
-        ("lens", _looks(run.trials)),
+        ("lens", _looks((*run.trials, *run.searched))),
     )
 
 
