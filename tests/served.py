@@ -118,13 +118,16 @@ async def leave(session: aiohttp.ClientSession, place: str, over: asyncio.Event,
     return left
 
 
-def memory_kb(processes: Iterable[psutil.Process]) -> float:
-    """Return the memory of processes that may be ending: what they share is counted once (PSS), where the system tells it."""
+def memory_kb(processes: Iterable[psutil.Process], which: str = "pss") -> float:
+    """Return the memory of processes that may be ending: what they share is counted once (PSS), where the system tells it.
+
+    What others map as well, the same Python for one, counts in part only: a figure for growth is what is private (``uss``).
+    """
     found = 0.0
     for process in processes:
         with suppress(psutil.Error):
             memory = process.memory_full_info()
-            found += getattr(memory, "pss", memory.rss) / 1_024
+            found += getattr(memory, which, memory.rss) / 1_024
     return found
 
 

@@ -46,7 +46,7 @@ so much altogether."""
 
 class Look(NamedTuple):
     """The service at a moment: seconds since the start, threads and open files of its own process, processes, KB of its own and
-    of all of them."""
+    those that all of them have for themselves."""
 
     at_s: float
     threads: float
@@ -142,7 +142,7 @@ async def watch(root: psutil.Process, over: asyncio.Event) -> list[Look]:
                 root.num_fds(),
                 len(root.children(recursive=True)),
                 root.memory_info().rss / 1_024,
-                memory_kb([root, *root.children(recursive=True)]),
+                memory_kb([root, *root.children(recursive=True)], "uss"),
             )
         )
     return looks
