@@ -27,7 +27,7 @@ demo: $(VENV)/.installed ## install, compare the demo set under load, measure th
 
 test: lint ## install what tests need, lint, type-check, test everything
 	$(BIN)/pytest $(COVERED) --numprocesses=3 --dist=worksteal --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
-	$(BIN)/pytest $(BESIDE) --numprocesses=5 --dist=worksteal $(PYTEST_ARGS)
+	$(BIN)/pytest $(BESIDE) --numprocesses=4 --dist=worksteal $(PYTEST_ARGS)
 	$(BIN)/pytest $(PAIRS) --numprocesses=2 --dist=worksteal $(PYTEST_ARGS)
 	$(BIN)/pytest $(ALONE) $(PYTEST_ARGS)
 
