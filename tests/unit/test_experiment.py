@@ -681,12 +681,15 @@ def test_nothing_is_profiled_where_nothing_was_answered(trying: Try) -> None:
     assert "capture" not in tried.events
 
 
-def test_a_profile_that_fails_is_a_warning_on_a_good_trial(trying: Try) -> None:
-    tried = trying(capture=CaptureError("py-spy may not", remedy="sudo"))
+@pytest.mark.parametrize(("remedy", "told"), [("sudo", "sudo"), (None, "see the reason")])
+def test_a_profile_that_fails_is_a_warning_on_a_good_trial(
+    trying: Try, remedy: str | None, told: str
+) -> None:
+    tried = trying(capture=CaptureError("py-spy may not", remedy=remedy))
     outcome = tried.run(last=True)
     assert outcome.trial.valid
     assert outcome.captures == ()
-    assert outcome.trial.warnings[-1] == Caution("no-profile", "py-spy may not", "sudo")
+    assert outcome.trial.warnings[-1] == Caution("no-profile", "py-spy may not", told)
     assert tried.events[-2:] == ["load down", "service down"]
     assert tried.runner.stopwatch.profiling_s > 0
 

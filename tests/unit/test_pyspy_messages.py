@@ -302,8 +302,9 @@ def test_one_that_never_ends_is_given_up_and_killed(
         return collect(recording)
 
     monkeypatch.setattr(pyspy._Recording, "collect", watched)
-    with pytest.raises(CaptureError, match="did not finish 0 s of stacks"):
+    with pytest.raises(CaptureError, match="did not finish 0 s of stacks") as caught:
         capture(5, [FlameKind.WALL], 0)
+    assert caught.value.remedy
     assert [process.returncode for process in started] == [-9]
     assert list(temporary.iterdir()) == []
 

@@ -162,7 +162,7 @@ class TrialRunner:
             )
             return replace(measured, captures=tuple(taken))
         except CaptureError as problem:
-            caution = Caution("no-profile", problem.message, problem.remedy or "")
+            caution = Caution("no-profile", problem.message, problem.remedy or "see the reason")
             return replace(measured, trial=_with_caution(trial, caution))
         finally:
             self.stopwatch.profiling_s += time.monotonic() - begun

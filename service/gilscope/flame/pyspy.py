@@ -202,7 +202,8 @@ class _Recording:
             said, _ = self._process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
             raise CaptureError(
-                f"py-spy did not finish {self._seconds} s of stacks within {limit_s:.0f} s"
+                f"py-spy did not finish {self._seconds} s of stacks within {limit_s:.0f} s",
+                remedy="once more, while a core is free for it",
             ) from None
         if self._process.returncode != 0:
             reason = _reason(self._pid) if "No python processes found" in said else ""
