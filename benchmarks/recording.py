@@ -8,7 +8,9 @@ is there that does all that recording takes (``Recorder.work``, which reads the 
 So is that of the CPU time that a request took Locust, without by with, which a busy machine disturbs less.
 The interval is the sign test's for the median, which assumes nothing but that pairs are independent.
 
-    python benchmarks/recording.py [--pairs 12] [--seconds 4] [--users 16]
+    python benchmarks/recording.py [--pairs 200] [--seconds 0.6] [--users 16]
+
+Many short pairs, since a machine's speed changes by the second.
 """
 
 from __future__ import annotations
@@ -218,8 +220,8 @@ def verdict(rates: list[float]) -> str:
 def main() -> None:
     """Print what a record takes, then what Locust loses."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=0.6)
     parser.add_argument("--users", type=int, default=16)
     parser.add_argument("--serve", action="store_true", help="be the service that is asked")
     options = parser.parse_args()
