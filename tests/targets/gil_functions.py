@@ -316,4 +316,4 @@ async def block_the_loop() -> None:
 
 def take_long() -> int:
     """Hold the GIL in one C call, for longer than it is repeated with a small budget."""
-    return (3**3_000_000).bit_length()
+    return (3**6_000_000).bit_length()
