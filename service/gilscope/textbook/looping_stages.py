@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from gilscope.claims import Figure
 from gilscope.errors import LensError, ServiceError
 from gilscope.lens.control import Lens
 from gilscope.model import BackendName, StateSeconds, ThreadRole
+from gilscope.scratch import folder
 from gilscope.textbook.pinging import ping
 
 MODULE = "gilscope.textbook.cells.looping"
@@ -195,8 +195,8 @@ class _Begun:
 @contextmanager
 def _listening() -> Iterator[_Begun]:
     """Make the pipe for the block; it is open both ways here, as it has no end while the next loop is yet to come."""
-    with tempfile.TemporaryDirectory(prefix="gilscope-") as folder:
-        path = os.path.join(folder, "begun")  # noqa: PTH118  a word in an order
+    with folder() as place:
+        path = str(place / "begun")  # a word in an order
         os.mkfifo(path)
         descriptor = os.open(path, os.O_RDWR)
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from gilscope.claims import Figure, Measured, Topic
 from gilscope.errors import GilscopeError, LensError, ServiceError
 from gilscope.lens.control import Lens
 from gilscope.model import BackendName, Interpreter
+from gilscope.scratch import folder
 from gilscope.textbook import looping_stages, pinging
 from gilscope.textbook.cells import looping, works
 from gilscope.textbook.claims_table import CELLS
@@ -172,12 +172,12 @@ def measure(
     """
     begun = time.monotonic()
     with (
-        tempfile.TemporaryDirectory(prefix="gilscope-") as folder,
+        folder() as compiled,
         running_upstream() as upstream_url,
         _watching(lens) as watching,
     ):
         with contextlib.suppress(LensError):  # whoever needs it will hear of that
             watching.prepare()  # it starts beside experiments of which no time is taken
-        runner = ChildRunner(executable, watching, upstream_url, plain_environment(folder))
+        runner = ChildRunner(executable, watching, upstream_url, plain_environment(str(compiled)))
         cells = judge_all(take_all(runner, interpreter, tells))
     return Measured(interpreter, cells, time.monotonic() - begun)
