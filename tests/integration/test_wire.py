@@ -21,14 +21,14 @@ ASK = """
 import json, sys
 from locust.env import Environment
 from gilscope.load.users import StampingUser
-from gilscope.load.wire import STAMPS
+from gilscope.load.wire import took_ms
 
 class User(StampingUser):
     host = sys.argv[1]
 
 environment, seen = Environment(user_classes=[User]), []
 environment.events.request.add_listener(
-    lambda response_time, exception, **_: seen.append([response_time, STAMPS.took_ms(), exception is not None])
+    lambda response_time, response, exception, **_: seen.append([response_time, took_ms(response), exception is not None])
 )
 user = User(environment)
 for path in sys.argv[2:]:

@@ -18,7 +18,7 @@ from gilscope.load.orders import Measured, Order, Tally
 from gilscope.load.recorder import Recorder
 from gilscope.load.usage import Usage
 from gilscope.load.users import PROBE, WORK, ArrivalsUser, ProbeUser, WorkUser
-from gilscope.load.wire import STAMPS
+from gilscope.load.wire import took_ms
 from gilscope.model import GeneratorLoad
 from gilscope.quantiles import quantile
 from gilscope.throttling import throttled_meanwhile
@@ -108,13 +108,13 @@ class Session:
         **details: Any,  # noqa: ANN401
     ) -> None:
         now, recorder = time.monotonic(), self._recorder
-        due, wire_ms = details["context"].get("due"), STAMPS.took_ms()
+        due, response = details["context"].get("due"), details["response"]
         if name == PROBE:
             (recorder.answered if exception is None else recorder.failed)(due, now)
         elif name == WORK and exception is None:
-            recorder.work(now, response_time, details["response"].headers["server-timing"], due, wire_ms)
+            recorder.work(now, response_time, response.headers["server-timing"], due, took_ms(response))
         elif name == WORK:
-            text = f"{exception}\n{details['response'].text or ''}".strip()
+            text = f"{exception}\n{response.text or ''}".strip()
             recorder.error(now, response_time, text, due)
 
     def measure(self) -> Measured:

@@ -9,45 +9,32 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from gevent.local import local
 from geventhttpclient.client import HTTPClient, HTTPClientPool
 from geventhttpclient.url import URL
 
 if TYPE_CHECKING:
     from geventhttpclient.response import HTTPSocketPoolResponse
-
-
-class Stamps(local):
-    """The calling greenlet's last request, by ``time.monotonic``: when it was sent and when all of its answer was there.
-
-    ``done_s`` is None where it failed, and where the rest of the answer came after its headers.
-    """
-
-    sent_s = 0.0
-    done_s: float | None = None
-
-    def begin(self) -> None:
-        """Note that a request is about to be sent."""
-        self.sent_s, self.done_s = time.monotonic(), None
-
-    def took_ms(self) -> float | None:
-        """Return the time from send to answer, in ms; None where that is not known."""
-        return None if self.done_s is None else (self.done_s - self.sent_s) * 1e3
-
-
-STAMPS = Stamps()
+    from locust.contrib.fasthttp import FastResponse
 
 
 class StampingClient(HTTPClient):
-    """Notes in :data:`STAMPS` when it sends, and when an answer is there."""
+    """Notes on each response how long it took: see :func:`took_ms`."""
 
     def request(self, *arguments: Any, **named: Any) -> HTTPSocketPoolResponse:  # noqa: ANN401
         """Send a request and return its response, of which at least the headers are there."""
-        STAMPS.begin()
+        sent_s = time.monotonic()
         response = super().request(*arguments, **named)
         if response.message_complete:
-            STAMPS.done_s = time.monotonic()
+            response.took_ms = (time.monotonic() - sent_s) * 1e3  # type: ignore[attr-defined]
         return response
+
+
+def took_ms(response: FastResponse) -> float | None:
+    """Return the time from send until all of the answer was there, in ms.
+
+    None where the request failed, and where the rest of the answer came after its headers.
+    """
+    return getattr(response._response, "took_ms", None)  # noqa: SLF001  Locust has no other way to it
 
 
 class StampingPool(HTTPClientPool):
