@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 import socket
 import threading
@@ -14,7 +13,8 @@ import pytest
 from gilscope.commands import profile
 from gilscope.commands.main import build_parser, main
 from gilscope.errors import INTERRUPTED, CaptureError
-from gilscope.profiling import process
+from gilscope.profiling import asking, process
+from gilscope.profiling.asking import ProfilesThere
 from gilscope.profiling.process import Order
 
 ID = "20261122T101001Z-waiting-000001"
@@ -104,7 +104,7 @@ def problem(status: int, detail: str) -> Answer:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
-    monkeypatch.setattr(profile, "LOOK_S", 0.001)
+    monkeypatch.setattr(asking, "LOOK_S", 0.001)
     monkeypatch.delenv("GILSCOPE_TOKEN", raising=False)
     service = FakeService()
     yield service
@@ -245,7 +245,7 @@ def test_a_profile_that_goes_missing_is_told(service: FakeService, out: Path, sa
 def test_a_service_that_never_finishes_is_not_waited_for(
     service: FakeService, out: Path, says: Says, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profile, "SLACK_S", -0.95)
+    monkeypatch.setattr(asking, "SLACK_S", -0.95)
     service.takes_profiles(RUNNING)
     code, printed, err = says(service.url, "--seconds=1", "--out", out)
     assert (code, printed) == (1, "")
@@ -430,14 +430,14 @@ def test_ctrl_c_leaves_nothing(
     service: FakeService, out: Path, says: Says, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     service.takes_profiles(RUNNING)
-    ask = profile._ask
+    ask = ProfilesThere._ask
 
-    def interrupted(options: argparse.Namespace, url: str, body: bytes | None = None) -> bytes:
+    def interrupted(there: ProfilesThere, url: str, body: bytes | None = None) -> bytes:
         if url.endswith(when):
             raise KeyboardInterrupt
-        return ask(options, url, body)
+        return ask(there, url, body)
 
-    monkeypatch.setattr(profile, "_ask", interrupted)
+    monkeypatch.setattr(ProfilesThere, "_ask", interrupted)
     assert says(service.url, "--out", out) == (INTERRUPTED, "", "")
     assert not out.exists()
 
@@ -446,14 +446,14 @@ def test_ctrl_c_between_two_graphs_leaves_nothing(
     service: FakeService, out: Path, says: Says, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.takes_profiles(DONE)
-    ask = profile._ask
+    ask = ProfilesThere._ask
 
-    def interrupted(options: argparse.Namespace, url: str, body: bytes | None = None) -> bytes:
+    def interrupted(there: ProfilesThere, url: str, body: bytes | None = None) -> bytes:
         if "flamegraph.svg?kind=wall" in url:
             raise KeyboardInterrupt
-        return ask(options, url, body)
+        return ask(there, url, body)
 
-    monkeypatch.setattr(profile, "_ask", interrupted)
+    monkeypatch.setattr(ProfilesThere, "_ask", interrupted)
     assert says(service.url, "--out", out)[0] == INTERRUPTED
     assert not out.exists()
 

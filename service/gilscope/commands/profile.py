@@ -15,25 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 from gilscope.commands import sidecar
 from gilscope.commands.arguments import whole
-from gilscope.errors import CaptureError, RunFileError, UsageError
+from gilscope.errors import RunFileError
 from gilscope.flame.capture import MAX_RATE_HZ, MAX_SECONDS, RATE_HZ, SECONDS
 from gilscope.model import FlameKind
-
-ANSWER_S = 30.0
-LOOK_S = 0.3
-SLACK_S = 90.0
 
 FORMS = ("svg", "folded", "speedscope.json")
 
@@ -83,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     if options.serve:
         return sidecar.run(options)
     from gilscope.flame.wording import origin  # noqa: PLC0415
+    from gilscope.profiling.asking import graph_of  # noqa: PLC0415
 
     folder = options.out or Path("profiles") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{options.kind}"
     with _filled(folder):
@@ -91,23 +84,12 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps({"folder": str(folder), "graphs": graphs}, indent=1))  # noqa: T201
         return 0
     for kind, graph in graphs.items():
-        print(f"{kind}: {origin(_structured(graph))}")  # noqa: T201
+        print(f"{kind}: {origin(graph_of(graph))}")  # noqa: T201
         for note in graph["notes"]:
             print(f"  ! {note}")  # noqa: T201
         shown = folder / f"{kind}.svg"
         print(f"  {shown}" if shown.exists() else "  nobody: there is nothing to draw")  # noqa: T201
     return 0
-
-
-def _structured(graph: Mapping[str, Any]) -> Any:  # noqa: ANN401  a Graph: importing it costs nothing, cattrs does
-    import cattrs  # noqa: PLC0415
-
-    from gilscope.model import Graph  # noqa: PLC0415
-
-    try:
-        return cattrs.structure(graph, Graph)
-    except cattrs.BaseValidationError as problem:
-        raise ValueError("this is no graph") from problem
 
 
 @contextmanager
@@ -149,73 +131,11 @@ def _of_process(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _of_service(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    base = options.url.rstrip("/")
-    order = {"kind": options.kind, "seconds": options.seconds, "rate": options.rate}
-    profile = _profile(options, f"{base}/profiles", json.dumps(order).encode())
-    place = f"{base}/profiles/{profile['id']}"
-    deadline = time.monotonic() + options.seconds + SLACK_S
-    while profile["state"] == "running":
-        if time.monotonic() > deadline:
-            raise CaptureError(f"the service did not finish {place}", remedy="see what it says")
-        time.sleep(LOOK_S)
-        profile = _profile(options, place)
-    if profile["state"] == "failed":
-        raise CaptureError(profile["error"], remedy=profile["remedy"])
-    graphs: dict[str, Any] = {
-        kind: profile["graphs"][kind] for kind in FlameKind if kind in profile["graphs"]
-    }
-    for kind, graph in graphs.items():
+    from gilscope.profiling.asking import ProfilesThere  # noqa: PLC0415
+
+    there = ProfilesThere(options.url.rstrip("/"), options.token)
+    taken = there.take(FlameKind(options.kind), options.seconds, options.rate)
+    for kind, graph in taken.graphs.items():
         for form in FORMS if graph["samples"] else ("folded",):
-            (folder / f"{kind}.{form}").write_bytes(_ask(options, f"{place}/flamegraph.{form}?kind={kind}"))
-    return graphs
-
-
-def _profile(options: argparse.Namespace, url: str, body: bytes | None = None) -> dict[str, Any]:
-    """Ask for the state of a profile.
-
-    Raises:
-        CaptureError: whoever answers there is no gilscope.
-    """
-    text = _ask(options, url, body)
-    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        found: dict[str, Any] = json.loads(text)
-        for kind, graph in found["graphs"].items():
-            FlameKind(kind)
-            _structured(graph)
-        if isinstance(found["id"], str) and isinstance(found["state"], str):
-            return {"error": None, "remedy": None, **found}
-    raise CaptureError(
-        f"{url} answered something else than a profile", remedy="the URL of gilscope serve --profiles"
-    )
-
-
-def _ask(options: argparse.Namespace, url: str, body: bytes | None = None) -> bytes:
-    headers = {"Accept": "application/json", "Content-Type": "application/json"}
-    if options.token:
-        headers["Authorization"] = f"Bearer {options.token}"
-    try:
-        with urlopen(Request(url, body, headers), timeout=ANSWER_S) as answer:  # noqa: S310  the user's own URL
-            content: bytes = answer.read()
-            return content
-    except HTTPError as refusal:
-        raise _explained(url, refusal) from None
-    except (InvalidURL, ValueError) as problem:
-        raise UsageError(f"{url} is no URL: {problem}", remedy="such as http://127.0.0.1:8080") from None
-    except (URLError, OSError, HTTPException) as problem:
-        reason = getattr(problem, "reason", problem)
-        raise CaptureError(f"{url} does not answer: {reason}", remedy="gilscope serve --profiles") from None
-
-
-def _explained(url: str, refusal: HTTPError) -> CaptureError:
-    """Turn a refusal into an error: the service's own words where it has any."""
-    with refusal:
-        try:
-            detail = json.loads(refusal.read())["detail"]
-        except (ValueError, KeyError, TypeError):
-            detail = f"{url} answered {refusal.code}"
-    message, _, remedy = str(detail).partition("\n  -> ")
-    if refusal.code in (404, 405) and "/profiles/" not in url:
-        return CaptureError("this service takes no profiles", remedy="start it with --profiles")
-    if refusal.code == 401:
-        return CaptureError("the service wants its token", remedy="--token SECRET, or GILSCOPE_TOKEN")
-    return CaptureError(message, remedy=remedy or None)
+            (folder / f"{kind}.{form}").write_bytes(there.read(taken, kind, form))
+    return {str(kind): graph for kind, graph in taken.graphs.items()}
