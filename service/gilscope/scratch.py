@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -57,6 +58,21 @@ def folder() -> Iterator[Path]:
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def sockets() -> Iterator[None]:
+    """Have multiprocessing keep the sockets of this process and its children in such a folder, until the block ends.
+
+    A folder of its own (``pymp-``) stays for good where its process is killed.
+
+    Raises:
+        RunFileError: the folder cannot be made.
+    """
+    with folder() as path:
+        # multiprocessing.util.get_temp_dir looks there first, in CPython 3.11 to 3.15; there is no public way to tell it.
+        multiprocessing.current_process()._config["tempdir"] = str(path)  # type: ignore[attr-defined] # noqa: SLF001
+        yield
 
 
 def _locked_folder(place: Path) -> tuple[Path, int]:

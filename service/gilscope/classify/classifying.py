@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from gilscope.classify.observation import DEFAULT_SECONDS, Observation, Question
 from gilscope.classify.wording import Findings, reasons
 from gilscope.errors import GilscopeError, TargetError
 from gilscope.model import Classification
+from gilscope.scratch import folder
 from gilscope.workloads.catalogue import BUILT_IN
 from gilscope.workloads.loader import parse_reference, resolve
 from gilscope.workloads.upstream_process import running_upstream
@@ -79,13 +79,13 @@ def _try(
     target: str, given: Mapping[str, str], app_dir: str | None, seconds: float, python: str | None
 ) -> tuple[Observation, Subinterpreter]:
     with (
-        tempfile.TemporaryDirectory(prefix="gilscope-") as scratch,
+        folder() as scratch,
         Child(
             module_command("gilscope.classify.measuring", python=python), failure=GilscopeError, guarded=True
         ) as child,
         _upstream(target) as upstream_url,
     ):
-        question = Question(target, dict(given), app_dir, seconds, upstream_url, scratch)
+        question = Question(target, dict(given), app_dir, seconds, upstream_url, str(scratch))
         return _observation(child, question), _subinterpreter(child)
 
 

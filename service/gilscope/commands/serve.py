@@ -144,6 +144,7 @@ def run(options: argparse.Namespace) -> int:
     if options.service_processes > 1:
         return _supervise(options)
     from gilscope.backends.table import available  # noqa: PLC0415
+    from gilscope.scratch import sockets  # noqa: PLC0415
     from gilscope.web.access import require_permission  # noqa: PLC0415
     from gilscope.web.config import ServiceConfig  # noqa: PLC0415
     from gilscope.web.serving import Address, serve  # noqa: PLC0415
@@ -167,7 +168,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"gilscope serve: {warning}", file=sys.stderr)  # noqa: T201
         os.write(ready, json.dumps(line).encode() + b"\n")
 
-    with _lens(options) as lens:
+    with sockets(), _lens(options) as lens:
         # Whoever holds our lifeline started us, and watches us under load; else our own children do, when asked to.
         observer = os.getppid() if options.lifeline else os.getpid()
         config = ServiceConfig(

@@ -7,16 +7,14 @@ import re
 import shutil
 import subprocess
 import sysconfig
-import tempfile
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from importlib import metadata
 from itertools import takewhile
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from gilscope.errors import CaptureError
+from gilscope.errors import CaptureError, RunFileError
 from gilscope.family import children
 from gilscope.flame.algebra import keep, rewrite, scale, strip_roots, total
 from gilscope.flame.capture import RATE_HZ, Capture
@@ -24,6 +22,7 @@ from gilscope.flame.folded import is_root, parse, split_frame
 from gilscope.flame.harness import without_helpers
 from gilscope.flame.pausing import PauseMeter
 from gilscope.model import FlameKind, Folded, Graph, Stack
+from gilscope.scratch import folder
 
 SLACK_S = 20.0
 """How much longer than asked a capture may take: py-spy first reads the symbols of every process."""
@@ -157,8 +156,10 @@ class _Recording:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gilscope-py-spy-"))
-            self._output = Path(folder, "stacks.raw")
+            try:
+                self._output = stack.enter_context(folder()) / "stacks.raw"
+            except RunFileError as problem:
+                raise CaptureError(problem.message, remedy=problem.remedy) from problem
             command = [find_py_spy(), "record", f"--pid={self._pid}", f"--duration={self._seconds}"]
             command += [
                 f"--rate={self._rate_hz}",
