@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.models import dashboard as models
 
 STATES = "gilscope_thread_state_seconds_total"
+CALLS = "gilscope_call_state_seconds_total"
 LAG = "gilscope_event_loop_lag_seconds"
 WORKERS = f"sum by (backend) (gilscope_backend_workers{{{BACKEND}}})"
 
@@ -74,8 +75,9 @@ def _threads() -> Iterator[Panel]:
         12,
         9,
     )
-    yield sized(_gil_wait(), 12, 8)
-    yield sized(_gil_held(), 12, 8)
+    yield sized(_calls(), 8, 8)
+    yield sized(_gil_wait(), 8, 8)
+    yield sized(_gil_held(), 8, 8)
 
 
 def _states(role: str, title: str, description: str) -> Panel:
@@ -85,6 +87,19 @@ def _states(role: str, title: str, description: str) -> Panel:
         for state in STATE_KEYS
     ]
     return by_state(shares(title, description, queries))
+
+
+def _calls() -> Panel:
+    whole = total(CALLS)
+    queries = [Query(over(total(CALLS, labels=f'state="{state}"'), whole), state) for state in STATE_KEYS]
+    return by_state(
+        shares(
+            "Inside the functions",
+            "What threads do inside the functions of workloads, wherever those run, in shares of that time. Much gil_wait: calls take longer because others hold the GIL. "
+            "Much blocked: they wait for something else. Much runqueue: for a core. What they wait for before and after the function is above.",
+            queries,
+        )
+    )
 
 
 def _gil_wait() -> timeseries.Panel:

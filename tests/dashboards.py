@@ -20,6 +20,7 @@ METRICS = frozenset(
         "gilscope_backend_queued_tasks",
         "gilscope_backend_restarts_total",
         "gilscope_backend_workers",
+        "gilscope_call_state_seconds_total",
         "gilscope_client_dispatch_lag_seconds",
         "gilscope_client_dropped_total",
         "gilscope_client_duration_seconds",

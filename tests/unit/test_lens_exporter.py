@@ -31,6 +31,7 @@ def test_before_there_is_a_reading_all_counters_are_there_and_zero() -> None:
     assert found.pop("gilscope_lens_cpu_seconds_total") > 0
     assert set(found.values()) == {0}
     assert sum(name.startswith("gilscope_thread_state_seconds_total{") for name in found) == 12
+    assert sum(name.startswith("gilscope_call_state_seconds_total{") for name in found) == 12
     assert not any("gil_held" in name for name in found)
 
 
@@ -41,7 +42,14 @@ def test_a_reading_is_exposed_by_role_and_state() -> None:
         WORKER: StateSeconds(6, 7, 8, 9, 10),
         OTHER: StateSeconds(11, 12, 13, 14, 15),
     }
-    collector.reading = Reading(seconds, {LOOP: 1, WORKER: 8}, processes=3, looks=200, tells_holders=True)
+    collector.reading = Reading(
+        seconds,
+        {LOOP: 1, WORKER: 8},
+        processes=3,
+        looks=200,
+        tells_holders=True,
+        inside={WORKER: StateSeconds(16, 17, 18, 19)},
+    )
     found = exposed(collector)
     found.pop("gilscope_lens_cpu_seconds_total")
     states = "gilscope_thread_state_seconds_total"
@@ -58,6 +66,10 @@ def test_a_reading_is_exposed_by_role_and_state() -> None:
         f'{states}{{role="other",state="runqueue"}}': 12,
         f'{states}{{role="other",state="gil_wait"}}': 13,
         f'{states}{{role="other",state="blocked"}}': 14,
+        'gilscope_call_state_seconds_total{role="worker",state="on_cpu"}': 16,
+        'gilscope_call_state_seconds_total{role="worker",state="runqueue"}': 17,
+        'gilscope_call_state_seconds_total{role="worker",state="gil_wait"}': 18,
+        'gilscope_call_state_seconds_total{role="worker",state="blocked"}': 19,
         'gilscope_gil_held_seconds_total{role="loop"}': 5,
         'gilscope_gil_held_seconds_total{role="worker"}': 10,
         'gilscope_gil_held_seconds_total{role="other"}': 15,

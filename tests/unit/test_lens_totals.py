@@ -38,6 +38,21 @@ def test_each_state_of_each_role_is_added_up() -> None:
     }
 
 
+def test_time_inside_the_function_is_added_up_over_all_roles() -> None:
+    def inside(tid: int, role: ThreadRole, waited_s: float) -> ThreadSpan:
+        return ThreadSpan(1, tid, "python", role, Span(NOTHING, StateSeconds(0, 0, waited_s, 0)))
+
+    totals = Totals()
+    totals.add([], [inside(1, LOOP, 1.0), inside(2, WORKER, 2.0)])
+    totals.add([inside(2, WORKER, 2.5)], [inside(1, LOOP, 1.25)])
+    assert {role: spent.gil_wait_s for role, spent in totals.inside.items()} == {
+        LOOP: 1.25,
+        WORKER: 2.5,
+        OTHER: 0,
+    }
+    assert {spent.wall_s for spent in totals.seconds.values()} == {0}
+
+
 def test_a_thread_that_ended_keeps_its_seconds_and_is_forgotten() -> None:
     totals = Totals()
     totals.add([], [thread(1, WORKER, (1, 0, 0, 0))])

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gilscope.live import feed
 from gilscope.live.feed import Feed
-from gilscope.live.reading import NONE, Reading
+from gilscope.live.reading import NONE, LensTotals, Reading
 
 FAST_S = 0.01
 LIMIT_S = 60.0
@@ -25,6 +25,8 @@ class Source:
         self.events: list[str] = []
         self.reads = 0
         self.gaps: set[int] = set()
+        self.lens: LensTotals | None = None
+        self.fails = False
 
     async def open(self, changed: Callable[[], None]) -> None:
         self.events.append("open")
@@ -32,10 +34,12 @@ class Source:
 
     async def read(self) -> Reading | None:
         number, self.reads = self.reads, self.reads + 1
+        if self.fails:
+            raise ValueError("no reading")
         if number in self.gaps:
             return None
         answered = [number, *NONE[1:]]
-        return Reading(float(number), {"threads": answered}, {}, {}, {})
+        return Reading(float(number), {"threads": answered}, {}, {}, {}, lens=self.lens)
 
     async def close(self) -> None:
         self.events.append("close")
@@ -114,6 +118,23 @@ async def test_a_viewer_is_told_everything_and_then_what_is_new(open_feed: Open)
         assert (await viewer.next())[1]["t"] == 2.0
 
 
+async def test_what_a_lens_has_seen_is_told_to_who_looks_and_not_kept(open_feed: Open) -> None:
+    source = Source()
+    source.lens = LensTotals({"loop": {"on_cpu": 1.5}}, held={"loop": 0.5}, looks=200.0)
+    client = await open_feed(Feed(source, FAST_S))
+    async with client.get("/live") as answer:
+        viewer = Viewer(answer)
+        assert await viewer.wanted("lens") == {
+            "states": {"loop": {"on_cpu": 1.5}},
+            "inside": {},
+            "held": {"loop": 0.5},
+            "looks": 200.0,
+            "cpu_s": 0.0,
+        }
+        source.changed()
+        assert "looks" not in (await viewer.wanted("hello"))["history"][0]
+
+
 async def test_what_the_source_has_to_say_later_on_is_told(open_feed: Open) -> None:
     source = Source()
     client = await open_feed(Feed(source, FAST_S))
@@ -153,6 +174,23 @@ async def test_a_page_that_is_loaded_again_finds_the_source_open(open_feed: Open
         async with client.get("/live") as answer:
             await Viewer(answer).wanted("point")
     assert source.events == ["open"]
+
+
+async def test_after_a_failure_viewers_are_let_go_and_come_back(
+    open_feed: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Source()
+    client = await open_feed(Feed(source, FAST_S))
+    async with client.get("/live") as answer:
+        await Viewer(answer).wanted("point")
+        source.fails = True
+        async with asyncio.timeout(LIMIT_S):
+            await answer.read()  # to its end
+    assert "no reading" in caplog.text
+    source.fails = False
+    async with client.get("/live") as answer:
+        await Viewer(answer).wanted("point")
+    assert source.events[:3] == ["open", "close", "open"]
 
 
 async def test_a_gap_is_left_out_and_so_is_what_it_would_be_compared_with(open_feed: Open) -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gilscope.live.process import COMPARISON, Comparison, create_app
-from gilscope.live.reading import point
+from gilscope.live.reading import LensTotals, point
 
 Client = TestClient[web.Request, web.Application]
 LENS = """
@@ -70,16 +70,16 @@ async def lens() -> AsyncIterator[TestServer]:
 async def test_what_is_read_is_the_lens_on_the_service_that_is_up(lens: TestServer) -> None:
     comparison = Comparison()
     nobody = await comparison.read()
-    assert nobody.states is None
+    assert nobody.lens is None
     comparison.learn("serves", {"lens_url": str(lens.make_url("/metrics"))})
     one = await comparison.read()
-    assert one.states == {"loop": {"on_cpu": 1.5}}
+    assert one.lens == LensTotals({"loop": {"on_cpu": 1.5}})
     assert one.answered == {}, "that would take asking the service"
     assert point(nobody, one) is None, "another service"
     comparison.learn("serves", None)
-    assert (await comparison.read()).states is None
+    assert (await comparison.read()).lens is None
     comparison.learn("serves", {"lens_url": None})
-    assert (await comparison.read()).states is None
+    assert (await comparison.read()).lens is None
 
 
 async def test_a_lens_that_is_not_there_is_no_reason_to_stop(lens: TestServer) -> None:
@@ -87,5 +87,5 @@ async def test_a_lens_that_is_not_there_is_no_reason_to_stop(lens: TestServer) -
     comparison.learn("serves", {"lens_url": str(lens.make_url("/metrics"))})
     await lens.close()
     before, after = await comparison.read(), await comparison.read()
-    assert (before.states, after.states) == (None, None)
+    assert (before.lens, after.lens) == (None, None)
     assert point(before, after) is not None, "those who look see that time goes on"

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from gilscope.exposition import BUCKETS, SIZE, PlainHistogram
 from gilscope.lens.exporter import LensCollector
 from gilscope.lens.exporter import Reading as LensReading
-from gilscope.live.reading import NONE, Counts, Reading, less, point, quantile_ms, thread_states
+from gilscope.live.reading import NONE, Counts, LensTotals, Reading, lens_totals, less, point, quantile_ms
 from gilscope.model import BackendName, StateSeconds, ThreadRole
 from gilscope.web.metrics import ServiceMetrics
 
@@ -59,24 +59,27 @@ def test_a_counter_that_fell_began_anew() -> None:
 
 
 def test_shares_of_a_role_add_up_to_one_and_idle_roles_are_left_out() -> None:
-    before = replace(
-        EMPTY, states={"loop": {"on_cpu": 1.0, "gil_wait": 2.0}, "other": {"on_cpu": 4.0, "gil_wait": 0.0}}
+    before = {"loop": {"on_cpu": 1.0, "gil_wait": 2.0}, "other": {"on_cpu": 4.0, "gil_wait": 0.0}}
+    after = {
+        "loop": {"on_cpu": 1.25, "gil_wait": 2.75},
+        "worker": {"on_cpu": 1.0, "gil_wait": 3.0},
+        "other": {"on_cpu": 4.0, "gil_wait": 0.0},
+    }
+    found: Any = point(
+        replace(EMPTY, lens=LensTotals(before)), replace(EMPTY, at_s=101.0, lens=LensTotals(after))
     )
-    after = replace(
-        EMPTY, at_s=101.0,
-        states={"loop": {"on_cpu": 1.25, "gil_wait": 2.75}, "worker": {"on_cpu": 1.0, "gil_wait": 3.0},
-                "other": {"on_cpu": 4.0, "gil_wait": 0.0}},
-    )  # fmt: skip
-    found: Any = point(before, after)
     assert found["states"] == {
         "loop": {"on_cpu": 0.25, "gil_wait": 0.75},
         "worker": {"on_cpu": 0.25, "gil_wait": 0.75},
     }
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, {}), ({}, None), ({}, {})])
-def test_no_states_are_known(before: Any, after: Any) -> None:  # noqa: ANN401
-    found: Any = point(replace(EMPTY, states=before), replace(EMPTY, at_s=101.0, states=after))
+NOBODY = LensTotals()
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, NOBODY), (NOBODY, None), (NOBODY, NOBODY)])
+def test_no_states_are_known(before: LensTotals | None, after: LensTotals | None) -> None:
+    found: Any = point(replace(EMPTY, lens=before), replace(EMPTY, at_s=101.0, lens=after))
     assert found["states"] is None
 
 
@@ -118,17 +121,24 @@ def test_a_backend_without_requests_has_zeros() -> None:
     assert metrics().failed([BackendName.PROCESSES]) == {"processes": 0}
 
 
-def test_thread_states_are_read_from_what_a_lens_exposes() -> None:
+@pytest.mark.parametrize("tells_holders", [True, False])
+def test_what_a_lens_exposes_is_read(*, tells_holders: bool) -> None:
     lens = LensCollector()
     seconds = dict.fromkeys(ThreadRole, StateSeconds(1e-7, 2.0, 3.5, 12345678.25, 9.0))
-    lens.reading = LensReading(seconds, tells_holders=True)
+    inside = StateSeconds(0.5, 0.25, 4.5, 1e9)
+    lens.reading = LensReading(
+        seconds, looks=20_000_000, tells_holders=tells_holders, inside={ThreadRole.LOOP: inside}
+    )
     registry = CollectorRegistry()
     registry.register(lens)
     states = {"on_cpu": 1e-7, "runqueue": 2.0, "gil_wait": 3.5, "blocked": 12345678.25}
-    assert thread_states(generate_latest(registry).decode()) == dict.fromkeys(
-        ("loop", "worker", "other"), states
-    )
+    found = lens_totals(generate_latest(registry).decode())
+    assert found.states == dict.fromkeys(("loop", "worker", "other"), states)
+    assert found.inside == {"loop": {"on_cpu": 0.5, "runqueue": 0.25, "gil_wait": 4.5, "blocked": 1e9}}
+    assert found.held == (dict.fromkeys(("loop", "worker", "other"), 9.0) if tells_holders else {})
+    assert found.looks == 20_000_000
+    assert 0 < found.cpu_s < 1e6
 
 
 def test_what_is_no_lens_has_no_states() -> None:
-    assert thread_states(generate_latest(metrics().registry).decode()) == {}
+    assert lens_totals(generate_latest(metrics().registry).decode()) == LensTotals()

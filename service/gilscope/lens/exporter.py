@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from gilscope.errors import GilscopeError, LensError, UsageError
 from gilscope.lens.sampler import SETTLE_S, Sampler, Timer
-from gilscope.lens.totals import Totals
+from gilscope.lens.totals import Totals, nothing_yet
 from gilscope.lens.watch import ThreadSpan, Watch
 from gilscope.limits import allow_many_files
 from gilscope.model import StateSeconds, ThreadRole
@@ -35,20 +35,24 @@ from gilscope.model import StateSeconds, ThreadRole
 class Reading:
     """What the lens has seen so far. ``seconds`` are of all threads that ever were, ``living`` counts those that are.
 
-    ``processes`` are watched at present; ``tells_holders`` says whether it is known for how long GILs were held.
+    ``inside`` are those inside the measured function. ``processes`` are watched at present; ``tells_holders`` says whether it
+    is known for how long GILs were held.
     """
 
-    seconds: Mapping[ThreadRole, StateSeconds] = field(default_factory=lambda: dict(Totals().seconds))
+    seconds: Mapping[ThreadRole, StateSeconds] = field(default_factory=nothing_yet)
     living: Mapping[ThreadRole, int] = field(default_factory=dict)
     processes: int = 0
     looks: int = 0
     tells_holders: bool = False
+    inside: Mapping[ThreadRole, StateSeconds] = field(default_factory=nothing_yet)
 
     @classmethod
     def of(cls, totals: Totals, living: Sequence[ThreadSpan], watch: Watch) -> Reading:
         """Take the totals as they are now."""
         roles, pids = Counter(thread.role for thread in living), {thread.pid for thread in living}
-        return cls(dict(totals.seconds), roles, len(pids), watch.looks, watch.tells_holders)
+        return cls(
+            dict(totals.seconds), roles, len(pids), watch.looks, watch.tells_holders, dict(totals.inside)
+        )
 
 
 class LensCollector(Collector):
@@ -60,19 +64,24 @@ class LensCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Expose seconds, and what tells whether to trust them."""
         reading = self.reading
-        yield _states(reading.seconds)
+        yield _states(
+            "gilscope_thread_state_seconds",
+            "Time that all threads of a role spent on a CPU, waiting for the GIL, ready but without a CPU, and blocked: "
+            "together their wall time, settled once a second.",
+            reading.seconds,
+        )
+        yield _states(
+            "gilscope_call_state_seconds",
+            "Of gilscope_thread_state_seconds, what was spent inside the function of a workload.",
+            reading.inside,
+        )
         if reading.tells_holders:
             yield _held(reading.seconds)
         yield from _trust(reading)
 
 
-def _states(seconds: Mapping[ThreadRole, StateSeconds]) -> Metric:
-    family = CounterMetricFamily(
-        "gilscope_thread_state_seconds",
-        "Time that all threads of a role spent on a CPU, waiting for the GIL, ready but without a CPU, and blocked: "
-        "together their wall time, settled once a second.",
-        labels=["role", "state"],
-    )
+def _states(name: str, meaning: str, seconds: Mapping[ThreadRole, StateSeconds]) -> Metric:
+    family = CounterMetricFamily(name, meaning, labels=["role", "state"])
     for role, spent in seconds.items():
         family.add_metric([role, "on_cpu"], spent.on_cpu_s)
         family.add_metric([role, "gil_wait"], spent.gil_wait_s)

@@ -53,7 +53,9 @@ class Observer:
     def _observe(self, seconds: float, rate_hz: float) -> dict[str, object]:
         assert self._watch is not None
         self._watch.restart()
-        self._totals = Totals(self._totals.seconds)  # Counters go on where the last window ended.
+        self._totals = Totals(
+            self._totals.seconds, self._totals.inside
+        )  # Counters go on where the last window ended.
         begun, cpu_s = time.monotonic(), time.process_time()
         sampler, looks = Sampler(self._watch, rate_hz), 0
         while (left_s := begun + seconds - time.monotonic()) > 0:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gilscope.lens.ledger import NOTHING, add_up
+from gilscope.lens.ledger import NO_SPAN, NOTHING, Span, add_up
 from gilscope.lens.watch import ThreadSpan
 from gilscope.model import StateSeconds, ThreadRole
+
+
+def nothing_yet() -> dict[ThreadRole, StateSeconds]:
+    """Return no time at all, of every role."""
+    return dict.fromkeys(ThreadRole, NOTHING)
 
 
 @dataclass(slots=True)
@@ -18,22 +23,24 @@ class Totals:
     then from one role to another would make a counter fall.
     """
 
-    seconds: dict[ThreadRole, StateSeconds] = field(
-        default_factory=lambda: dict.fromkeys(ThreadRole, NOTHING)
-    )
-    _known: dict[tuple[int, int], StateSeconds] = field(default_factory=dict)
+    seconds: dict[ThreadRole, StateSeconds] = field(default_factory=nothing_yet)
+    inside: dict[ThreadRole, StateSeconds] = field(default_factory=nothing_yet)
+    """Those inside the measured function."""
+    _known: dict[tuple[int, int], Span] = field(default_factory=dict)
 
     def add(self, ended: Iterable[ThreadSpan], living: Iterable[ThreadSpan]) -> None:
         """Take in the spans of threads that have ended since the last time, and of all that live."""
         for thread in ended:  # First: another thread may have the number of one of them by now.
-            self._gain(thread, self._known.pop((thread.pid, thread.tid), NOTHING))
+            self._gain(thread, self._known.pop((thread.pid, thread.tid), NO_SPAN))
         for thread in living:
             key = thread.pid, thread.tid
-            self._gain(thread, self._known.get(key, NOTHING))
-            self._known[key] = thread.span.all
+            self._gain(thread, self._known.get(key, NO_SPAN))
+            self._known[key] = thread.span
 
-    def _gain(self, thread: ThreadSpan, before: StateSeconds) -> None:
-        self.seconds[thread.role] = add_up((self.seconds[thread.role], _increase(before, thread.span.all)))
+    def _gain(self, thread: ThreadSpan, before: Span) -> None:
+        span = thread.span
+        self.seconds[thread.role] = add_up((self.seconds[thread.role], _increase(before.all, span.all)))
+        self.inside[thread.role] = add_up((self.inside[thread.role], _increase(before.inside, span.inside)))
 
 
 def _increase(before: StateSeconds, after: StateSeconds) -> StateSeconds:

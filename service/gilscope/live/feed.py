@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict
 from typing import Protocol
 
 from aiohttp import web
@@ -105,6 +106,7 @@ class Feed:
         self._come.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task.add_done_callback(self._fail)
         try:
             yield self._hello()
             while (message := await queue.get()) is not None:
@@ -117,6 +119,15 @@ class Feed:
 
     def _hello(self) -> bytes:
         return encode("hello", {**self._source.describe(), "history": list(self._history)})
+
+    def _fail(self, task: asyncio.Task[None]) -> None:
+        """Let all viewers go where reading has failed: they come back, and it begins anew."""
+        self._task = None
+        self._come.clear()
+        for viewer in list(self._viewers):
+            self._let_go(viewer)
+        if not task.cancelled():
+            task.result()  # it is the loop's to tell
 
     async def _run(self) -> None:
         """Read whenever somebody looks, until cancelled."""
@@ -140,6 +151,8 @@ class Feed:
             if before is not None and after is not None and (found := point(before, after)):
                 self._history.append(found)
                 self.tell("point", found)
+            if after is not None and after.lens is not None:
+                self.tell("lens", asdict(after.lens))
             before = after
 
     async def _is_watched(self) -> bool:
@@ -155,9 +168,10 @@ class Feed:
         """Let all viewers go, and the source."""
         for viewer in list(self._viewers):
             self._let_go(viewer)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def encode(event: str, data: Mapping[str, object]) -> bytes:

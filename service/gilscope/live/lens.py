@@ -6,13 +6,13 @@ import asyncio
 from urllib.parse import urlsplit
 
 from gilscope.address import split_address
-from gilscope.live.reading import States, thread_states
+from gilscope.live.reading import LensTotals, lens_totals
 
 ANSWER_S = 0.5
 
 
-async def states_at(url: str) -> States | None:
-    """Return what a lens has seen so far, in seconds; None where it does not answer in time.
+async def totals_at(url: str) -> LensTotals | None:
+    """Return what a lens has seen so far; None where it does not answer in time.
 
     Over a bare connection: aiohttp's client takes twice as long for it.
 
@@ -22,7 +22,7 @@ async def states_at(url: str) -> States | None:
     host, port = split_address(urlsplit(url).netloc)
     try:
         async with asyncio.timeout(ANSWER_S):
-            return thread_states(await _get(host, port))
+            return lens_totals(await _get(host, port))
     except TimeoutError:
         return None
 

@@ -27,9 +27,9 @@ from aiohttp import web
 
 from gilscope.address import names_this_machine
 from gilscope.live.feed import Feed
-from gilscope.live.lens import states_at
+from gilscope.live.lens import totals_at
 from gilscope.live.page import page, policy
-from gilscope.live.reading import Reading, States
+from gilscope.live.reading import LensTotals, Reading
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -86,13 +86,13 @@ class Comparison:
     async def read(self) -> Reading:
         """Return what the lens has seen so far; nothing where there is none, or it does not answer in time."""
         at_s, origin = time.time(), str(self._services)
-        return Reading(at_s, {}, {}, {}, {}, states=await self._states(), origin=origin)
+        return Reading(at_s, {}, {}, {}, {}, lens=await self._lens(), origin=origin)
 
-    async def _states(self) -> States | None:
+    async def _lens(self) -> LensTotals | None:
         if self._lens_url is None:
             return None
         with contextlib.suppress(OSError):
-            return await states_at(self._lens_url)
+            return await totals_at(self._lens_url)
         return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 from gilscope.exposition import BUCKETS, SIZE
@@ -18,16 +18,32 @@ NONE: Counts = (0,) * SIZE
 States = Mapping[str, Mapping[str, float]]
 """Seconds by thread role and state."""
 
-_STATE = re.compile(
-    r'^gilscope_thread_state_seconds_total\{role="(\w+)",state="(\w+)"\} (\S+)$', re.MULTILINE
+_SERIES = re.compile(
+    r'^gilscope_(\w+)_total(?:\{role="(\w+)"(?:,state="(\w+)")?\})? (\S+)$',
+    re.MULTILINE,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LensTotals:
+    """What a lens has seen until some moment, in seconds: all of it only ever grows.
+
+    ``inside`` are those inside the measured function; ``held`` are those for which a role held the GIL, empty
+    where that is not known. ``looks`` counts how often it looked, ``cpu_s`` is what that took it.
+    """
+
+    states: States = field(default_factory=dict)
+    inside: States = field(default_factory=dict)
+    held: Mapping[str, float] = field(default_factory=dict)
+    looks: float = 0.0
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A service's counters at a moment: ``at_s`` in seconds since 1970. By backend, of all workloads together.
 
-    ``states`` is None where nobody watches the threads; ``origin`` tells services apart.
+    ``lens`` is None where nobody watches the threads; ``origin`` tells services apart.
     """
 
     at_s: float
@@ -36,7 +52,7 @@ class Reading:
     queued: Mapping[str, int]
     active: Mapping[str, int]
     lag: Counts = NONE
-    states: States | None = None
+    lens: LensTotals | None = None
     origin: str = ""
 
 
@@ -75,7 +91,7 @@ def point(before: Reading, after: Reading) -> dict[str, object] | None:
         "seconds": seconds,
         "backends": {name: _backend(name, before, after, seconds) for name in after.answered},
         "lag_p99_ms": quantile_ms(less(after.lag, before.lag), 0.99),
-        "states": _shares(before.states, after.states),
+        "states": _shares(before.lens, after.lens),
     }
 
 
@@ -92,26 +108,36 @@ def _backend(name: str, before: Reading, after: Reading, seconds: float) -> dict
     }
 
 
-def _shares(before: States | None, after: States | None) -> dict[str, dict[str, float]] | None:
+def _shares(before: LensTotals | None, after: LensTotals | None) -> dict[str, dict[str, float]] | None:
     """Return shares that add up to 1, of the roles that had any time; None where nothing was seen."""
     if before is None or after is None:
         return None
     shares = {}
-    for role, states in after.items():
-        gained = {
-            name: max(0.0, spent - before.get(role, {}).get(name, 0.0)) for name, spent in states.items()
-        }
+    for role, states in after.states.items():
+        spent_before = before.states.get(role, {})
+        gained = {name: max(0.0, spent - spent_before.get(name, 0.0)) for name, spent in states.items()}
         if total := sum(gained.values()):
             shares[role] = {name: spent / total for name, spent in gained.items()}
     return shares or None
 
 
-def thread_states(lens: str) -> States:
-    """Read seconds by role and state from the text that a lens of ours exposes.
+def lens_totals(text: str) -> LensTotals:
+    """Read what a lens of ours exposes.
 
     Not with a parser of all that Prometheus may say: a service reads this once a second on the loop that is measured.
     """
-    found: dict[str, dict[str, float]] = defaultdict(dict)
-    for role, state, seconds in _STATE.findall(lens):
-        found[role][state] = float(seconds)
-    return found
+    states: dict[str, dict[str, float]] = defaultdict(dict)
+    inside: dict[str, dict[str, float]] = defaultdict(dict)
+    held, own = dict[str, float](), dict[str, float]()
+    for family, role, state, value in _SERIES.findall(text):
+        if family == "thread_state_seconds":
+            states[role][state] = float(value)
+        elif family == "call_state_seconds":
+            inside[role][state] = float(value)
+        elif family == "gil_held_seconds":
+            held[role] = float(value)
+        else:
+            own[family] = float(value)
+    return LensTotals(
+        dict(states), dict(inside), held, own.get("lens_looks", 0.0), own.get("lens_cpu_seconds", 0.0)
+    )

@@ -14,9 +14,9 @@ from gilscope.backends.execution import gil_enabled
 from gilscope.errors import LensError
 from gilscope.lens.companion import Companion
 from gilscope.live.feed import Feed
-from gilscope.live.lens import states_at
+from gilscope.live.lens import totals_at
 from gilscope.live.page import page, policy
-from gilscope.live.reading import Reading, States
+from gilscope.live.reading import LensTotals, Reading
 from gilscope.web.profile_pages import headers
 from gilscope.web.service import SERVICE, Service
 
@@ -69,7 +69,7 @@ class Own:
             queued={name.value: gate.queued for name, gate in service.gates.items()},
             active={name.value: gate.active for name, gate in service.gates.items()},
             lag=list(metrics.loop_lag.counts),
-            states=await self._lens.states(),
+            lens=await self._lens.totals(),
         )
 
     async def close(self) -> None:
@@ -122,12 +122,12 @@ class OwnLens:
             await self._stop()
             self.problem = f"Who waits for the GIL is not known: {problem}"
 
-    async def states(self) -> States | None:
-        """Return what the lens has seen so far, in seconds; None where it does not answer."""
+    async def totals(self) -> LensTotals | None:
+        """Return what the lens has seen so far; None where it does not answer."""
         if self.url is None:
             return None
         try:
-            return await states_at(self.url)
+            return await totals_at(self.url)
         except OSError:
             await self._replace()
             return None
@@ -144,8 +144,8 @@ class OwnLens:
             self._changed()
 
     async def close(self) -> None:
-        """Stop the lens, if it was started here."""
-        self.url = None
+        """Stop the lens, if it was started here; the next who looks is told nothing of what became of it."""
+        self.url = self.problem = None
         await self._stop()
 
     async def _stop(self) -> None:
