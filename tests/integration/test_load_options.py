@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 from pathlib import Path
 
 import pytest
 from commanded import Ended, gilscope, interrupt_when, require_the_end_of_all, strictly
+from polling import eventually
+from requirements import require
 from served import serving
 
 from gilscope.compare.store import RunFolder
 from gilscope.histogram import Histogram
-from gilscope.model import BackendName, Evidence, LoadKind
+from gilscope.model import BackendName, Evidence, FlameKind, LoadKind
 
 pytestmark = pytest.mark.integration
 
@@ -105,3 +108,62 @@ def test_a_service_that_runs_already_is_measured_as_it_is(tmp_path: Path) -> Non
     assert (unknown.code, unknown.out) == (2, "")
     assert "that service has no workload 'nothing'; it has: primes" in unknown.err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_service_that_runs_already_tells_what_its_threads_do_and_gives_its_graphs(tmp_path: Path) -> None:
+    there = ("--workload=primes", "--backends=asyncio,threads", "--pool-size=2", "--token=secret")
+    with serving(*there, f"--profiles={tmp_path / 'shelf'}") as served:
+        options = (
+            "--arg",
+            "n=60000",
+            "--blocks",
+            "1",
+            "--users",
+            "4",
+            "--lenient",
+            "--duration",
+            "3",
+            "--seed",
+            "3",
+        )
+        known = ("--url", str(served.ready["url"]), "--token", "secret", "--out", "run")
+        ended = gilscope(tmp_path, "compare", "primes", *options, *known)
+        evidence = evidence_of(ended)
+        eventually(
+            lambda: not [one for one in served.tree() if "gilscope.lens.exporter" in one.cmdline()],
+            "its lens ends",
+        )
+    assert "secret" not in (tmp_path / "run" / "run.json").read_text("utf-8")
+    trials = evidence.run.trials
+    missed = [one for trial in trials for one in trial.warnings if one.code in ("no-lens", "no-profile")]
+    require(not missed, f"a service here cannot be looked into: {missed}")
+    assert {trial.python for trial in trials} == {platform.python_version()}
+    for trial in trials:
+        assert trial.gil_enabled is True
+        assert trial.lens is not None
+        assert trial.lens.seconds >= 1.5, "three seconds, less what is settled once a second"
+        assert trial.lens.samples > 20
+        assert trial.gil_wait_share is not None
+        assert trial.anatomy_ms is not None
+        assert trial.anatomy_ms.gil_wait is not None
+    waited = {
+        trial.backend: trial.gil_wait_share.loop
+        for trial in trials
+        if trial.gil_wait_share and not trial.twin
+    }
+    assert waited[BackendName.THREADS] > 0.1 > waited[BackendName.ASYNCIO]
+    inside = {
+        trial.backend: trial.anatomy_ms.gil_wait or 0.0
+        for trial in trials
+        if trial.anatomy_ms and not trial.twin
+    }
+    assert inside[BackendName.THREADS] > inside[BackendName.ASYNCIO]
+    made = {(flame.backend, flame.kind) for flame in evidence.run.flames}
+    assert made == {
+        (backend, kind) for backend in (BackendName.ASYNCIO, BackendName.THREADS) for kind in FlameKind
+    }
+    for path, stacks in evidence.stacks.items():
+        if path.endswith("holding"):
+            assert any("primes" in frame for stack in stacks for frame in stack), path
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "secret" not in page

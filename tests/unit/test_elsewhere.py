@@ -16,10 +16,12 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from gilscope.commands.main import build_parser
+from gilscope.commands.planning import check, make_plan
 from gilscope.compare import elsewhere
 from gilscope.compare.elsewhere import Elsewhere, ask_service, check_elsewhere, query_of
 from gilscope.errors import ServiceError, TargetError, UsageError
-from gilscope.model import BackendName
+from gilscope.model import BackendName, Caution
 
 ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
 WORKLOADS: list[dict[str, object]] = [
@@ -79,6 +81,43 @@ def answers(workloads: object = WORKLOADS, backends: object = RUNNING) -> Answer
         "/workloads": (200, json.dumps(workloads).encode()),
         "/backends": (200, json.dumps(backends).encode()),
     }
+
+
+# What is taken of it beside latency.
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "remedy"),
+    [
+        (None, "this service takes no profiles", "start it with --profiles"),
+        ((401, b"{}"), "the service wants its token", "--token SECRET, or GILSCOPE_TOKEN"),
+    ],
+)
+def test_a_service_that_gives_no_profiles_is_compared_without(
+    serve: Serve, answer: tuple[int, bytes] | None, message: str, remedy: str
+) -> None:
+    given = {**answers(), **({} if answer is None else {"/profiles": answer})}
+    options = build_parser().parse_args(["compare", "primes", "noop", "--url", serve(given)])
+    checked = check(options)
+    assert [item.cautions for item in checked] == [
+        (Caution("no-profile", f"no flame graphs: {message}", remedy),), (),
+    ]  # fmt: skip
+    plan = make_plan(options, checked)
+    assert (plan.profile_seconds, plan.lens) == (0.0, True)
+
+
+def test_a_service_that_gives_profiles_is_asked_for_them(serve: Serve) -> None:
+    url = serve({**answers(), "/profiles": (200, b"[]")})
+    options = build_parser().parse_args(["compare", "primes", "--url", url, "--no-lens"])
+    plan = make_plan(options, check(options))
+    assert (plan.profile_seconds, plan.lens) == (3.0, False)
+
+
+@pytest.mark.parametrize("option", [("--no-profiles",), ("--slo", "p99=1s")])
+def test_nobody_asks_for_profiles_that_are_not_taken(serve: Serve, option: tuple[str, ...]) -> None:
+    options = build_parser().parse_args(["compare", "primes", *option, "--url", serve(answers())])
+    (checked,) = check(options)
+    assert checked.cautions == ()
 
 
 # What it is asked.

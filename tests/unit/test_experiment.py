@@ -466,9 +466,9 @@ class Trying:
 
 
 Try = Callable[..., Trying]
-LOOP = Span(StateSeconds(0.5, 0.25, 3.0, 0.25, 0.4), NOTHING)
+LOOP = Span(StateSeconds(0.25, 0.125, 1.5, 0.125, 0.2), NOTHING)
 WORKERS = Span(StateSeconds(3.2, 0.2, 1.6, 3.0, 3.0), StateSeconds(0.12, 0.01, 0.06, 0.01))
-WINDOW = Window(4.0, 800, 0.02, {ThreadRole.LOOP: LOOP, ThreadRole.WORKER: WORKERS})
+WINDOW = Window(2.0, 400, 0.02, {ThreadRole.LOOP: LOOP, ThreadRole.WORKER: WORKERS})
 MEASURED = Measured(SAMPLES, Tally(0, None, 1, 1, GeneratorLoad(0.1, 0.0, 0.3)))
 
 
@@ -717,6 +717,100 @@ def test_an_interrupt_stops_the_service(trying: Try) -> None:
     with pytest.raises(KeyboardInterrupt):
         tried.run(last=True)
     assert tried.events[-1] == "service down"
+
+
+# A service that runs already.
+
+
+class FakeOnlooker:
+    """Sees what the lens of a service there saw, or says why not."""
+
+    def __init__(self, events: list[str], caution: Caution | None) -> None:
+        self.events, self.caution = events, caution
+        self.ran_on = RanOn("3.15.0", gil_enabled=True)
+
+    @contextmanager
+    def look(self, url: str, *, wants_lens: bool) -> Iterator[FakeOnlooker]:
+        self.events.append(f"look at {url} {wants_lens}")
+        yield self
+        self.events.append("look away")
+
+    def open_window(self, seconds: float) -> None:
+        self.events.append(f"open {seconds:g} s")
+
+    def window(self) -> Window | None:
+        return WINDOW if self.caution is None else None
+
+
+THERE = replace(PLAN, url="http://10.0.0.5:8080")
+
+
+def elsewhere(
+    trying: Try,
+    monkeypatch: pytest.MonkeyPatch,
+    plan: Plan = THERE,
+    caution: Caution | None = None,
+    refusal: CaptureError | None = None,
+) -> Trying:
+    tried = trying(plan)
+    monkeypatch.setattr(trial, "Onlooker", FakeOnlooker(tried.events, caution).look)
+
+    class FakeProfiles:
+        def __init__(self, url: str, token: str | None) -> None:
+            self.url = url
+            assert token == "secret"
+
+        def captures(self, seconds: int) -> list[Capture]:
+            tried.events.append(f"capture {seconds} s there")
+            if refusal is not None:
+                raise refusal
+            return [captured(kind) for kind in FlameKind]
+
+    monkeypatch.setattr(trial, "ProfilesThere", FakeProfiles)
+    tried.runner.setting = replace(tried.runner.setting, token="secret")
+    return tried
+
+
+def test_a_service_that_runs_already_is_watched_and_profiled_by_what_it_has(
+    trying: Try, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = elsewhere(trying, monkeypatch)
+    outcome = tried.run(last=True)
+    assert tried.events == [
+        "[starting]", "look at http://10.0.0.5:8080 True", "[warm-up]", "load up", "open 4 s", "[measuring]",
+        "[profiling]", "capture 2 s there", "[stopping]", "load down", "look away",
+    ]  # fmt: skip
+    assert [order.url for order in tried.load.orders] == ["http://10.0.0.5:8080"]
+    assert [order.query for order in tried.load.orders] == ["n=7"]
+    assert [capture.graph.kind for capture in outcome.captures] == list(FlameKind)
+    found = outcome.trial
+    assert (found.python, found.gil_enabled) == ("3.15.0", True)
+    assert (found.lens, found.gil_wait_share) == (WINDOW.reading(), GilWaitShare(loop=0.75, worker=0.2))
+    assert (found.cpu_cores, found.memory_mb) == (None, None), "it runs elsewhere"
+
+
+def test_what_a_service_that_runs_already_does_not_tell_is_a_caution(
+    trying: Try, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = Caution("no-lens", "GIL wait was not measured: no right to look", "sudo")
+    refusal = CaptureError("profile 7 is being captured", remedy="wait for its 5 s")
+    found = elsewhere(trying, monkeypatch, caution=blind, refusal=refusal).run(last=True)
+    assert (found.trial.valid, found.trial.lens, found.captures) == (True, None, ())
+    busy = Caution("no-profile", "profile 7 is being captured", "wait for its 5 s")
+    assert found.trial.warnings[-2:] == (blind, busy)
+
+
+def test_a_service_that_runs_already_is_left_alone_where_nothing_of_it_is_wanted(
+    trying: Try, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = elsewhere(trying, monkeypatch, replace(THERE, lens=False, profile_seconds=0.0))
+    tried.run(last=True)
+    assert "look at http://10.0.0.5:8080 False" in tried.events
+    assert not [event for event in tried.events if event.startswith("capture")]
+
+
+def test_the_token_is_not_shown(tmp_path: Path) -> None:
+    assert "secret" not in repr(Setting(PLAN, "python", None, RunFolder(tmp_path), token="secret"))
 
 
 # The service's command line, what it uses, and the machine.

@@ -191,6 +191,7 @@ def _run_and_finish(options: argparse.Namespace, start: Start, page: LivePage | 
             plan.load_master,
             live=page is not None,
             executables=start.executables,
+            token=options.token,
         )
         experiment = (CapacitySearch if plan.slo else Experiment)(
             start.known,

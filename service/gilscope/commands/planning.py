@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import socket
 import sys
@@ -24,9 +25,9 @@ from gilscope.commands.arguments import (
     whole,
 )
 from gilscope.compare.plan import warmup_for
-from gilscope.errors import UsageError
+from gilscope.errors import CaptureError, UsageError
 from gilscope.limits import most_files
-from gilscope.model import Arrivals, BackendName, Load, LoadKind, Plan, Sweep, Target
+from gilscope.model import Arrivals, BackendName, Caution, Load, LoadKind, Plan, Sweep, Target
 
 if TYPE_CHECKING:
     from gilscope.compare.preflight import Checked
@@ -106,6 +107,12 @@ def _add_subjects(group: Group) -> None:
         type=service_url,
         metavar="URL",
         help="measure a gilscope service that runs already, here or elsewhere, as it is; TARGET names its workloads",
+    )
+    group.add_argument(
+        "--token",
+        metavar="SECRET",
+        default=os.environ.get("GILSCOPE_TOKEN"),
+        help="with --url: what that service wants from readers of its profiles (default: $GILSCOPE_TOKEN)",
     )
 
 
@@ -220,7 +227,7 @@ def _add_run(group: Group) -> None:
     )
 
 
-BESIDE_RESUME = frozenset({"resume", "live", "json", "textbook"})
+BESIDE_RESUME = frozenset({"resume", "live", "json", "textbook", "token"})
 
 
 def require_resume_alone(options: argparse.Namespace) -> None:
@@ -357,11 +364,7 @@ def _check_targets(options: argparse.Namespace, environment: Environment | None 
     from gilscope.workloads.catalogue import DEMO_SET  # noqa: PLC0415
 
     if options.url is not None:
-        from gilscope.compare.elsewhere import ask_service, check_elsewhere  # noqa: PLC0415
-
-        return check_elsewhere(
-            ask_service(options.url), options.targets, pairs(options.arg), options.backends
-        )
+        return _check_elsewhere(options)
     unavailable = unavailable_here() if environment is None else environment.unavailable
     for name in options.backends or ():
         if name in unavailable and (environment is None or len(options.python) == 1):
@@ -372,6 +375,27 @@ def _check_targets(options: argparse.Namespace, environment: Environment | None 
     return check_targets(
         options.targets or DEMO_SET, pairs(options.arg), wanted, options.app_dir, environment
     )
+
+
+def _check_elsewhere(options: argparse.Namespace) -> list[Checked]:
+    """Check what a service that runs already has; where it takes no profiles, the comparison goes without."""
+    from gilscope.compare.elsewhere import ask_service, check_elsewhere  # noqa: PLC0415
+    from gilscope.profiling.asking import ProfilesThere  # noqa: PLC0415
+
+    first, *others = check_elsewhere(
+        ask_service(options.url), options.targets, pairs(options.arg), options.backends
+    )
+    if _takes_no_profiles(options):
+        return [first, *others]
+    try:
+        ProfilesThere(options.url, options.token).require()
+    except CaptureError as problem:
+        options.no_profiles = True
+        caution = Caution(
+            "no-profile", f"no flame graphs: {problem.message}", problem.remedy or "see the reason"
+        )
+        first = replace(first, cautions=(*first.cautions, caution))
+    return [first, *others]
 
 
 def _check_sweep(
@@ -435,7 +459,7 @@ def make_plan(
         profile_seconds=0.0 if _takes_no_profiles(options) else float(preset.profile_s),
         python=_shown(sys.executable),
         pythons=tuple(replace(one.interpreter, path=_shown(one.interpreter.path)) for one in environments),
-        lens=not options.no_lens and options.url is None,
+        lens=not options.no_lens,
         url=options.url,
         load_master=options.load_master,
         twins=True,
@@ -459,8 +483,8 @@ def _available(options: argparse.Namespace, environments: Sequence[Environment])
 
 
 def _takes_no_profiles(options: argparse.Namespace) -> bool:
-    """Whether no graphs are taken: of a search or a sweep they would be too many, of a service elsewhere none can be."""
-    return bool(options.no_profiles or options.sweep or options.slo or options.url)
+    """Whether no graphs are taken: of a search or a sweep they would be too many."""
+    return bool(options.no_profiles or options.sweep or options.slo)
 
 
 def _shown(python: str) -> str:

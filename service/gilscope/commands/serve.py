@@ -182,6 +182,7 @@ def run(options: argparse.Namespace) -> int:
             time_limit_s=options.time_limit,
             token=options.token,
             host=options.host,
+            is_shared=options.shared_port,
         )
         company = None if options.lens_port is None else _watched_by(lens)
         serving = serve(

@@ -108,6 +108,7 @@ def trial_of(
     """
     splits = window if ran_on.gil_enabled is not False else None
     samples_, tally = measured.samples, measured.tally
+    inside = _within(splits, samples_.window_s) if splits else None
     work = samples_.work
     latency = summarize_latency(samples_.latencies_ms)
     invalid = list(_disqualifications(len(work.at_s), tally.errors))
@@ -124,7 +125,7 @@ def trial_of(
         throughput_rps=len(samples_.done_s) / samples_.window_s,
         latency_ms=latency,
         probe_latency_ms=summarize_probe(samples_.probe.latency_ms),
-        anatomy_ms=anatomy_of(work, splits.inside() if splits else None, tally.errors),
+        anatomy_ms=anatomy_of(work, inside, tally.errors),
         gil_wait_share=gil_wait_share(splits) if splits else None,
         cpu_cores=usage.cpu_cores,
         memory_mb=usage.memory_mb,
@@ -146,6 +147,14 @@ def trial_of(
         twin=slot.twin,
         histograms=_histograms(samples_),
         gil_enabled=ran_on.gil_enabled,
+    )
+
+
+def _within(window: Window, seconds: float) -> StateSeconds:
+    """Return the seconds inside the function in so long: a service's own lens has looked for somewhat longer."""
+    spent, part = window.inside(), seconds / window.seconds
+    return StateSeconds(
+        spent.on_cpu_s * part, spent.runqueue_s * part, spent.gil_wait_s * part, spent.blocked_s * part
     )
 
 

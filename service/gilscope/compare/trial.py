@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
 
 from gilscope.address import split_address
 from gilscope.compare.elsewhere import query_of
 from gilscope.compare.figures import RanOn, failed_trial, trial_of
 from gilscope.compare.metering import Meter
+from gilscope.compare.onlooker import Onlooker
 from gilscope.compare.plan import Slot, drain_for, load_of
 from gilscope.compare.service import Service, ServiceOptions, running_service
 from gilscope.compare.store import LATENCY_FOLDER, RunFolder, file_name
@@ -18,10 +20,12 @@ from gilscope.compare.watching import Phase, Watcher
 from gilscope.errors import CaptureError, LoadError, ServiceError
 from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
+from gilscope.lens.readings import Window
 from gilscope.load.control import Generator
 from gilscope.load.orders import Order
 from gilscope.model import Caution, FlameKind, Interpreter, LoadKind, Plan, Samples, Target, Trial
 from gilscope.objective import parse_slo
+from gilscope.profiling.asking import ProfilesThere
 from gilscope.profiling.observing import Observation
 from gilscope.profiling.taking import take
 
@@ -32,7 +36,8 @@ class Setting:
 
     ``load_master`` is where Locust workers from elsewhere find the load's master, None for load from this machine.
     ``live``: somebody may look at what the lens sees while it sees it. ``executables`` are the interpreters of the plan's
-    :attr:`~gilscope.model.Plan.pythons`, by name.
+    :attr:`~gilscope.model.Plan.pythons`, by name. ``token`` is what a service that runs already wants from readers of its
+    profiles, and is nowhere written down.
     """
 
     plan: Plan
@@ -42,6 +47,7 @@ class Setting:
     load_master: str | None = None
     live: bool = False
     executables: Mapping[str, str] = field(default_factory=dict)
+    token: str | None = field(default=None, repr=False)
 
     def python_of(self, target: Target) -> str:
         """Return the interpreter that a target's services run on."""
@@ -69,6 +75,34 @@ class Outcome:
     captures: tuple[Capture, ...] = ()
 
 
+class Observing(Protocol):
+    """What sees the service's threads; without it an explanation is lost, no figure."""
+
+    caution: Caution | None
+
+    def open_window(self, seconds: float) -> None:
+        """Begin to measure, for so long."""
+        ...
+
+    def window(self) -> Window | None:
+        """Return what was seen, once the window is over; None where nothing was."""
+        ...
+
+
+class Subject(NamedTuple):
+    """A service under test: where it is, what sees its threads, and how its stacks are captured, for so many seconds.
+
+    ``pid`` is None where it runs elsewhere. ``require_alive`` raises if it has ended.
+    """
+
+    url: str
+    pid: int | None
+    ran_on: RanOn
+    observation: Observing
+    capture: Callable[[int], Sequence[Capture]]
+    require_alive: Callable[[], None] = lambda: None
+
+
 @dataclass(slots=True)
 class TrialRunner:
     """Runs trials one after the other."""
@@ -89,61 +123,68 @@ class TrialRunner:
             return Outcome(failed_trial(slot, load_of(self.setting.plan, slot), python, str(problem)))
 
     def _measure_elsewhere(self, slot: Slot) -> Outcome:
-        """Measure a service that runs already: whatever it has done before, and without seeing into it."""
-        plan, stem, meters = self.setting.plan, _samples_path(slot), list[Meter]()
-
-        def on_window() -> None:
-            meters.append(Meter(None))
-            self.watcher.enters(slot, Phase.MEASURING)
-
-        self.watcher.enters(slot, Phase.WARM_UP)
-        begun = time.monotonic()
-        with self.generator.load(self._order(slot, plan.url or "", stem), on_window) as measured:
-            self.stopwatch.load_s += time.monotonic() - begun
-        own = replace(plan, load=load_of(plan, slot))
-        trial = trial_of(slot, own, measured, meters[0].usage(), None, ran_on=RanOn(), samples=stem)
-        return Outcome(trial, measured.samples)
+        """Measure a service that runs already, whatever it has done before; what it sees of itself is asked for."""
+        plan, there = self.setting.plan, ProfilesThere(self.setting.plan.url or "", self.setting.token)
+        with Onlooker(there.url, wants_lens=plan.lens) as onlooker:
+            return self._under_load(slot, Subject(there.url, None, onlooker.ran_on, onlooker, there.captures))
 
     def _measure(self, slot: Slot) -> Outcome:
-        plan = self.setting.plan
-        stem = _samples_path(slot)
         self.generator.prepare()  # They come up beside the service.
         observation = Observation(self.lens)
         with running_service(self._service_options(slot)) as service:
-            meters: list[Meter] = []
-
-            def on_window() -> None:
-                observation.open_window(plan.load.seconds)
-                meters.append(Meter(service.pid))
-                self.watcher.enters(slot, Phase.MEASURING)
-
             observation.watch(service.pid)
             lens_url = None if self.lens is None else self.lens.metrics_url
             ran_on = RanOn(service.python, service.gil_enabled)
             self.watcher.serves(slot, ran_on, lens_url)
-            self.watcher.enters(slot, Phase.WARM_UP)
-            begun = time.monotonic()
-            with self.generator.load(self._order(slot, service.url, stem), on_window) as measured:
-                self.stopwatch.load_s += time.monotonic() - begun
-                service.child.require_alive()
-                # Over somewhat more than the window: late pings may have been waited for since it ended.
-                usage = meters[0].usage()
-                trial = trial_of(
-                    slot,
-                    replace(plan, load=load_of(plan, slot)),
-                    measured,
-                    usage,
-                    observation.window(),
-                    ran_on=ran_on,
-                    samples=stem,
-                )
-                trial = _with_caution(trial, observation.caution)
-                trial = _with_caution(trial, _switched_on(_interpreter(plan, slot), service))
-                outcome = self._profile(slot, service, observation, Outcome(trial, measured.samples))
-                self.watcher.enters(slot, Phase.STOPPING)
-            return outcome
 
-    def _profile(self, slot: Slot, service: Service, observation: Observation, measured: Outcome) -> Outcome:
+            def capture(seconds: int) -> list[Capture]:
+                return take(
+                    service.pid,
+                    tuple(FlameKind),
+                    seconds,
+                    observation=observation,
+                    backends=(slot.backend,),
+                    metrics_url=service.metrics_url,
+                )
+
+            outcome = self._under_load(
+                slot,
+                Subject(service.url, service.pid, ran_on, observation, capture, service.child.require_alive),
+            )
+        caution = _switched_on(_interpreter(self.setting.plan, slot), service)
+        return replace(outcome, trial=_with_caution(outcome.trial, caution))
+
+    def _under_load(self, slot: Slot, subject: Subject) -> Outcome:
+        plan, stem, meters = self.setting.plan, _samples_path(slot), list[Meter]()
+        observation = subject.observation
+
+        def on_window() -> None:
+            observation.open_window(plan.load.seconds)
+            meters.append(Meter(subject.pid))
+            self.watcher.enters(slot, Phase.MEASURING)
+
+        self.watcher.enters(slot, Phase.WARM_UP)
+        begun = time.monotonic()
+        with self.generator.load(self._order(slot, subject.url, stem), on_window) as measured:
+            self.stopwatch.load_s += time.monotonic() - begun
+            subject.require_alive()
+            # Over somewhat more than the window: late pings may have been waited for since it ended.
+            usage = meters[0].usage()
+            trial = trial_of(
+                slot,
+                replace(plan, load=load_of(plan, slot)),
+                measured,
+                usage,
+                observation.window(),
+                ran_on=subject.ran_on,
+                samples=stem,
+            )
+            trial = _with_caution(trial, observation.caution)
+            outcome = self._profile(slot, subject, Outcome(trial, measured.samples))
+            self.watcher.enters(slot, Phase.STOPPING)
+        return outcome
+
+    def _profile(self, slot: Slot, subject: Subject, measured: Outcome) -> Outcome:
         """Capture stacks after the window, under the load that is still up: the figures never saw a profiler."""
         seconds = round(self.setting.plan.profile_seconds)
         trial = measured.trial
@@ -152,15 +193,7 @@ class TrialRunner:
         self.watcher.enters(slot, Phase.PROFILING)
         begun = time.monotonic()
         try:
-            taken = take(
-                service.pid,
-                tuple(FlameKind),
-                seconds,
-                observation=observation,
-                backends=(slot.backend,),
-                metrics_url=service.metrics_url,
-            )
-            return replace(measured, captures=tuple(taken))
+            return replace(measured, captures=tuple(subject.capture(seconds)))
         except CaptureError as problem:
             caution = Caution("no-profile", problem.message, problem.remedy or "see the reason")
             return replace(measured, trial=_with_caution(trial, caution))

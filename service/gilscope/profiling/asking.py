@@ -13,7 +13,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from gilscope.errors import CaptureError, UsageError
-from gilscope.flame.capture import RATE_HZ
+from gilscope.flame.capture import RATE_HZ, Capture
+from gilscope.flame.folded import parse
 from gilscope.model import FlameKind, Graph
 
 ANSWER_S = 30.0
@@ -74,6 +75,21 @@ class ProfilesThere:
             CaptureError: it is not there any more.
         """
         return self._ask(f"{taken.place}/flamegraph.{form}?kind={kind}")
+
+    def captures(self, seconds: int) -> list[Capture]:
+        """Have all kinds captured over the same seconds; return their stacks.
+
+        Raises:
+            CaptureError: there are none, with the reason and the remedy.
+        """
+        taken = self.take(FlameKind.WAITING, seconds)
+        try:
+            return [
+                Capture(graph_of(graph), parse(self.read(taken, kind, "folded").decode()))
+                for kind, graph in taken.graphs.items()
+            ]
+        except ValueError as problem:
+            raise CaptureError(f"the stacks of {taken.place} cannot be read: {problem}") from problem
 
     def _profile(self, url: str, body: bytes | None = None) -> dict[str, Any]:
         """Ask for the state of a profile.

@@ -29,7 +29,7 @@ class ServiceConfig:
     ``observer`` is the id of a process that, with its children, may watch the service's processes. Without
     ``profiling`` no profiles can be taken over HTTP. ``backlog`` calls may wait for a worker of each backend, and
     ``time_limit_s`` seconds is how long a request may take. ``token`` is what readers of the service's description and of tracebacks have to
-    give, if any. ``host`` is where it listens.
+    give, if any. ``host`` is where it listens. ``is_shared``: other processes listen on the same port, and answer some requests.
     """
 
     workloads: tuple[Workload, ...]
@@ -42,6 +42,7 @@ class ServiceConfig:
     time_limit_s: float = TIME_LIMIT_S
     token: str | None = None
     host: str = "127.0.0.1"
+    is_shared: bool = False
 
     @property
     def workload_names(self) -> tuple[str, ...]:

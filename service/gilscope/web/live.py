@@ -85,6 +85,7 @@ class Own:
             "python": platform.python_version(),
             "gil": gil_enabled(),
             "backends": list(config.backends),
+            "shared": config.is_shared,
             "captures": captures,
             "no_captures": None if captures else NO_CAPTURES,
             "states": self._lens.url is not None,

@@ -1,0 +1,254 @@
+"""Facts about what is seen of a service that runs already, through the stream of its live page."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from gilscope.compare import onlooker
+from gilscope.compare.figures import RanOn
+from gilscope.compare.onlooker import Onlooker, between
+from gilscope.errors import LensError
+from gilscope.lens.ledger import Span
+from gilscope.lens.readings import Window
+from gilscope.live.reading import LensTotals
+from gilscope.model import Caution, StateSeconds, ThreadRole
+
+LOOP, WORKER, OTHER = ThreadRole
+
+Event = tuple[str, object]
+HELLO: dict[str, object] = {"python": "3.14.2", "gil": True, "states": True, "no_states": None}
+OPENING: Event = ("hello", {**HELLO, "states": False})
+
+
+def totals(seconds: float) -> LensTotals:
+    """So long after it began: a loop that waits for the GIL three quarters of its time, two workers, and their calls."""
+    return LensTotals(
+        {
+            "loop": {
+                "on_cpu": seconds / 8,
+                "gil_wait": seconds * 0.75,
+                "runqueue": 0.0,
+                "blocked": seconds / 8,
+            },
+            "worker": {"on_cpu": seconds, "gil_wait": seconds, "runqueue": 0.0, "blocked": 0.0},
+            "other": {"on_cpu": 0.0, "gil_wait": 0.0, "runqueue": 0.0, "blocked": 0.0},
+        },
+        {"worker": {"on_cpu": seconds / 2, "gil_wait": seconds / 4, "runqueue": 0.0, "blocked": 0.0}},
+        {"loop": seconds / 4, "worker": seconds / 2, "other": 0.0},
+        looks=seconds * 200,
+        cpu_s=seconds / 64,
+    )
+
+
+def seen(seconds: float) -> Window:
+    """What a window of so many seconds has of that."""
+    loop = StateSeconds(seconds / 8, 0.0, seconds * 0.75, seconds / 8, seconds / 4)
+    workers = StateSeconds(seconds, 0.0, seconds, 0.0, seconds / 2)
+    calls = StateSeconds(seconds / 2, 0.0, seconds / 4, 0.0)
+    nothing = StateSeconds(0.0, 0.0, 0.0, 0.0)
+    return Window(
+        seconds, round(seconds * 200), 1 / 64, {LOOP: Span(loop, nothing), WORKER: Span(workers, calls)}
+    )
+
+
+def test_a_window_is_what_came_between() -> None:
+    assert between(totals(64.0), totals(72.0)) == seen(8.0)
+
+
+def test_before_python_3_13_nobody_knows_who_held_the_gil() -> None:
+    before, after = (replace(totals(seconds), held={}) for seconds in (4.0, 8.0))
+    assert {span.all.gil_held_s for span in between(before, after).roles.values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(totals(8.0), totals(0.5)), (totals(8.0), totals(8.0)), (LensTotals(), LensTotals())],
+    ids=["another lens", "nothing new", "nothing at all"],
+)
+def test_of_no_time_there_is_no_window(before: LensTotals, after: LensTotals) -> None:
+    with pytest.raises(LensError, match="saw nothing of its event loop"):
+        between(before, after)
+
+
+class Page:
+    """A service's stream: says what it is given, event by event, and then hangs, or hangs up."""
+
+    def __init__(
+        self, events: Callable[[], Iterator[Event]], *, status: int = 200, hangs: bool = False
+    ) -> None:
+        page = self
+        self.asked: list[str] = []
+        self.over = threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                page.asked.append(self.path)
+                self.send_response(status)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                for name, data in events():
+                    self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
+                if hangs:
+                    page.over.wait(60)
+
+            def log_message(self, *_: object) -> None:
+                """Keep quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @contextmanager
+    def up(self) -> Iterator[str]:
+        self._thread.start()
+        try:
+            yield self.url
+        finally:
+            self.over.set()
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+
+
+def nobody_listens() -> bool:
+    return not [thread for thread in threading.enumerate() if thread.name == "onlooker"]
+
+
+EVERY_S = 0.02
+
+
+def going_on() -> Iterator[Event]:
+    """A lens that sees a second in each fiftieth of one."""
+    yield OPENING
+    yield "hello", HELLO
+    for second in range(1, 500):
+        time.sleep(EVERY_S)
+        yield "point", {"t": second}
+        yield "lens", asdict(totals(float(second)))
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onlooker, "SETTLE_S", 2 * EVERY_S)
+    monkeypatch.setattr(onlooker, "LATE_S", 1.0)
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_service_is_looked_at_for_a_window_and_let_alone() -> None:
+    with Page(going_on).up() as url, Onlooker(url, wants_lens=True) as looking:
+        assert looking.ran_on == RanOn("3.14.2", gil_enabled=True)
+        windows = []
+        for _ in range(2):
+            looking.open_window(8 * EVERY_S)
+            windows.append(looking.window())
+        assert looking.caution is None
+    assert nobody_listens()
+    for window in windows:
+        assert window is not None
+        assert window == seen(window.seconds)
+        assert 1 <= window.seconds <= 60, "whole events; as many as came"
+
+
+def silent() -> Iterator[Event]:
+    yield OPENING
+
+
+def blind() -> Iterator[Event]:
+    yield OPENING
+    yield "hello", {**HELLO, "states": False, "no_states": "No right to look\n  -> sudo"}
+
+
+def one_of_several() -> Iterator[Event]:
+    yield "hello", {**HELLO, "shared": True}
+
+
+def seen_once() -> Iterator[Event]:
+    yield "hello", HELLO
+    time.sleep(0.3)
+    yield "lens", asdict(totals(1.0))
+
+
+def babbling() -> Iterator[Event]:
+    yield "hello", ["nonsense"]
+
+
+def odd() -> Iterator[Event]:
+    yield "hello", HELLO
+    yield "lens", {"states": 5}
+
+
+@pytest.mark.usefixtures("quickly")
+@pytest.mark.parametrize(
+    ("page", "message", "remedy"),
+    [
+        (Page(silent, hangs=True), "{url}/live says nothing", "see the reason"),
+        (Page(silent), "{url}/live has ended", "see the reason"),
+        (Page(blind, hangs=True), "No right to look", "sudo"),
+        (
+            Page(one_of_several, hangs=True),
+            "several processes share the service's port, and each sees only itself",
+            "gilscope serve with one process",
+        ),
+        (Page(seen_once), "{url}/live has ended", "see the reason"),
+        (Page(seen_once, hangs=True), "{url}/live says nothing of its lens any more", "see the reason"),
+        (Page(silent, status=503), "{url}/live cannot be read: 503 Service Unavailable", "see the reason"),
+        (Page(babbling), "{url}/live is no stream of a gilscope service", "see the reason"),
+        (Page(odd), "{url}/live is no stream of a gilscope service", "see the reason"),
+    ],
+    ids=[
+        "silent",
+        "ended",
+        "blind",
+        "one of several",
+        "ended meanwhile",
+        "silent meanwhile",
+        "too many look",
+        "babbling",
+        "odd",
+    ],
+)
+def test_what_cannot_be_seen_is_a_caution(
+    page: Page, message: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onlooker, "START_S", 0.2)
+    with page.up() as url:
+        with Onlooker(url, wants_lens=True) as looking:
+            looking.open_window(0.1)
+            assert looking.window() is None
+        assert nobody_listens()
+    told = f"GIL wait was not measured: {message.format(url=url)}"
+    assert looking.caution == Caution("no-lens", told, remedy)
+
+
+def test_a_service_that_is_not_there_is_a_caution() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with Onlooker(url, wants_lens=True) as looking:
+        assert looking.window() is None
+    assert looking.caution is not None
+    assert "Connection refused" in looking.caution.message
+    assert looking.ran_on == RanOn()
+
+
+def test_nobody_looks_where_no_lens_is_wanted() -> None:
+    page = Page(going_on)
+    with page.up() as url, Onlooker(url, wants_lens=False) as looking:
+        looking.open_window(1.0)
+        assert (looking.window(), looking.caution, looking.ran_on) == (None, None, RanOn())
+    assert page.asked == []
+
+
+def test_a_path_before_the_page_is_kept() -> None:
+    page = Page(blind)
+    with page.up() as url, Onlooker(f"{url}/behind/a/proxy", wants_lens=True):
+        pass
+    assert page.asked == ["/behind/a/proxy/live"]
