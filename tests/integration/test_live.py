@@ -161,7 +161,7 @@ def test_a_service_ends_at_once_while_somebody_looks() -> None:
         tree = served.tree()
         served.process.send_signal(signal.SIGTERM)
         assert served.end() == (0, "", "")
-        assert all(event.name in {"hello", "point"} for event in seen), "the stream ends"
+        assert all(event.name in {"hello", "point", "lens"} for event in seen), "the stream ends"
         all_end(tree)
 
 

@@ -27,8 +27,8 @@ from gilscope.model import Caution, StateSeconds, ThreadRole
 SILENCE_S = 10.0
 """So long without an event, of which there is one a second, means that there will be none."""
 
-LATE_S = 5.0
-"""How much later than expected the last event of a window may come."""
+LATE_S = 10.0
+"""How much later than expected the last event of a window may come: the loop that tells may have calls to compute first."""
 
 
 class _Seen(NamedTuple):

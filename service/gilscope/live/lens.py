@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from gilscope.address import split_address
 from gilscope.live.reading import LensTotals, lens_totals
 
-ANSWER_S = 0.5
+ANSWER_S = 5.0
+"""It answers within milliseconds; a loop that computes takes several of its turns to ask and to hear that."""
 
 
 async def totals_at(url: str) -> LensTotals | None:
