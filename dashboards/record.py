@@ -150,7 +150,9 @@ def main() -> None:
         "--backends", nargs="+", default=BACKENDS, help="in this order (default: %(default)s)"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what runs beside it ends with it
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # what runs beside it ends with it
     begin, end = record(options)
     print(f"load at the end: {os.getloadavg()[1]:.1f} over 5 minutes, on {os.cpu_count()} cores")
     print(f"Python {platform.python_version()}; to serve the data, and to draw them:")

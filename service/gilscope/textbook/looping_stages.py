@@ -20,7 +20,7 @@ from gilscope.scratch import folder
 from gilscope.textbook.pinging import ping
 
 MODULE = "gilscope.textbook.cells.looping"
-STAGE_S, PINGS_PER_S = 0.4, 50.0
+STAGE_S, PINGS_PER_S = 1 / 3, 60.0
 BEGIN_S = 20.0
 """How long a loop may take to begin: it may be the first to need a fork server."""
 STARVE_S = 0.25
@@ -157,7 +157,7 @@ def _measure_service(
     with _listening() as begun:
         try:
             lens = _watching(lens, service.pid)
-            ping(port, 0.1, PINGS_PER_S)  # the first ones find everything cold
+            ping(port, 0.05, PINGS_PER_S)  # the first ones find everything cold
             for stage in of:
                 service.send({**stage.order(), "begun": begun.path})
                 service.receive(ANSWER_S)

@@ -46,7 +46,7 @@ WORK_SHOWN = {
 
 MOST_WORKERS, CALLS_PER_WORKER = 4, 4
 """Of each pool but that of threads, which has one for every call in flight. With more, the load would be what is measured."""
-WARM_UP_S, WINDOW_S, TURN_S, STOP_S = 0.05, 0.2, 0.1, 1.0
+WARM_UP_S, WINDOW_S, TURN_S, STOP_S = 0.03, 0.16, 0.08, 1.0
 TURNS = 2
 """How often each is measured, alone and in turn: the best counts, as what disturbs a machine only slows it down."""
 
