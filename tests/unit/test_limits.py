@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gilscope.commands import planning
+from gilscope.commands import compare_options, planning
 from gilscope.errors import UsageError
 from gilscope.limits import allow_many_files, most_files
 
@@ -36,7 +36,7 @@ def checked(monkeypatch: pytest.MonkeyPatch, allowed: int | None, *words: str) -
     """Check what was typed on a system that allows so many open files."""
     monkeypatch.setattr(planning, "most_files", lambda: allowed)
     parser = argparse.ArgumentParser()
-    planning.add_arguments(parser)
+    compare_options.add_arguments(parser)
     planning._check_load(parser.parse_args([*words]))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from textbooks import NEW, OLD
 
-from gilscope.commands import planning
+from gilscope.commands import compare_options, planning
 from gilscope.commands.planning import check, environments_of, make_plan
 from gilscope.compare.preflight import Checked
 from gilscope.environments import Environment
@@ -22,7 +22,7 @@ ON_NEW = Environment(NEW, "/cache/new", {})
 
 def options(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    planning.add_arguments(parser)
+    compare_options.add_arguments(parser)
     return parser.parse_args([*words])
 
 

@@ -25,7 +25,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gilscope import __version__
-from gilscope.commands.planning import add_arguments, check, environments_of, make_plan, require_resume_alone
+from gilscope.commands.compare_options import add_arguments, require_resume_alone
+from gilscope.commands.planning import check, environments_of, make_plan
 from gilscope.errors import INTERRUPTED, DiskFullError, WorkersError
 from gilscope.model import (
     Classification,
