@@ -121,19 +121,7 @@ def is_lens(process: psutil.Process) -> bool:
 def test_a_service_that_runs_already_tells_what_its_threads_do_and_gives_its_graphs(tmp_path: Path) -> None:
     there = ("--workload=primes", "--backends=asyncio,threads", "--pool-size=2", "--token=secret")
     with serving(*there, f"--profiles={tmp_path / 'shelf'}") as served:
-        options = (
-            "--arg",
-            "n=60000",
-            "--blocks",
-            "1",
-            "--users",
-            "4",
-            "--lenient",
-            "--duration",
-            "3",
-            "--seed",
-            "3",
-        )
+        options = ("--arg=n=60000", "--blocks=1", "--users=4", "--lenient", "--duration=3", "--seed=3")
         known = ("--url", str(served.ready["url"]), "--token", "secret", "--out", "run")
         ended = gilscope(tmp_path, "compare", "primes", *options, *known)
         evidence = evidence_of(ended)
