@@ -20,8 +20,13 @@ from gilscope.model import BackendName, Evidence, FlameKind, LoadKind
 pytestmark = pytest.mark.integration
 
 WORK = """
+import time
+
 def spin(n: int) -> int:
     return sum(number**2 for number in range(n))
+
+def nap() -> None:
+    time.sleep(0.02)
 """
 SHORT = ("--lenient", "--duration", "0.5", "--warm-up", "0.1", "--seed", "3", "--no-profiles", "--out", "run")
 
@@ -94,6 +99,27 @@ def test_an_interrupted_search_keeps_the_rates_that_it_tried(work: Path, tmp_pat
     assert len({trial.load.rate for trial in run.searched}) >= 2
     assert not run.complete
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_function_that_sleeps_on_the_event_loop_is_not_the_generators_fault(
+    work: Path, tmp_path: Path
+) -> None:
+    options = (
+        "--backends=asyncio",
+        "--blocks=1",
+        "--users=4",
+        "--duration=1",
+        "--warm-up=0.2",
+        "--no-profiles",
+    )
+    evidence = evidence_of(
+        gilscope(tmp_path, "compare", f"{work}:nap", *options, "--lenient", "--out", "run")
+    )
+    for trial in evidence.run.trials:
+        require(trial.lens, f"a service here cannot be looked into: {trial.warnings}")
+        assert trial.latency_ms is not None
+        assert trial.latency_ms.p50 > 60, "four calls of 20 ms, one after the other"
+        assert "client-slow" not in {caution.code for caution in trial.warnings}
 
 
 def test_a_service_that_runs_already_is_measured_as_it_is(tmp_path: Path) -> None:

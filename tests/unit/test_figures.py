@@ -377,6 +377,18 @@ def test_whoever_waits_for_threads_that_compute_does_not_wait_for_the_client(
     assert ("client-slow" in codes(trial)) is told
 
 
+@pytest.mark.parametrize(("slept_inside_s", "told"), [(0.0, True), (1.7, False)])
+def test_a_function_that_sleeps_on_the_event_loop_is_not_the_clients_doing(
+    slept_inside_s: float,
+    told: bool,  # noqa: FBT001  a column
+) -> None:
+    loop = Span(StateSeconds(0.2, 0.0, 0.0, 1.8), StateSeconds(0.1, 0.0, 0.0, slept_inside_s))
+    window = Window(2.0, 400, 0.02, {ThreadRole.LOOP: loop})
+    given = Measured(Samples(2.0, work_of(100, latency_ms=20.0), ProbeSamples([], [])), measured().tally)
+    trial = trial_from(given, window=window, slot=replace(SLOT, backend=BackendName.ASYNCIO))
+    assert ("client-slow" in codes(trial)) is told
+
+
 @pytest.mark.parametrize("gil", [True, None])
 def test_with_a_gil_what_the_lens_saw_splits_the_request(*, gil: bool | None) -> None:
     trial = trial_from(measured(), window=Window(2.0, 400, 0.02, ROLES), gil=gil)

@@ -42,6 +42,8 @@ async def test_a_page_of_another_site_under_a_name_that_points_here_is_turned_aw
 async def test_our_own_names_are_let_in(client: Client, path: str, host: str) -> None:
     async with client.get(path, headers={"Host": host}) as answer:
         assert answer.status == 200
+        if path != "/live":
+            await answer.read()  # aiohttp leaves a file to the collector if nobody does
 
 
 async def test_nothing_is_said_of_a_python_before_a_service_runs(client: Client) -> None:

@@ -261,12 +261,13 @@ def _guilt(plan: Plan, measured: Measured, steal_share: float, idle_share: float
 def _idle_share(window: Window | None, backend: BackendName) -> float | None:
     """Return for what share of the time the event loop was asleep, and would have run at once had a request come.
 
-    It would not where threads under its GIL compute, or wait with it for a core: it wakes, and waits for the GIL.
+    It would not where it is the function that sleeps, on the loop itself. Nor would it where threads under its GIL compute,
+    or wait with it for a core: it wakes, and waits for the GIL.
     """
     loop = window.roles.get(ThreadRole.LOOP) if window else None
     if window is None or loop is None or not loop.all.wall_s:
         return None
-    asleep_s = loop.all.blocked_s
+    asleep_s = loop.all.blocked_s - loop.inside.blocked_s
     workers = window.roles.get(ThreadRole.WORKER) if backend is BackendName.THREADS else None
     if workers is not None:
         in_use_s = loop.all.on_cpu_s + workers.all.on_cpu_s + workers.all.runqueue_s
