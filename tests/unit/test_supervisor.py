@@ -39,6 +39,17 @@ def test_a_port_that_somebody_has() -> None:
             pass
 
 
+def test_a_port_that_somebody_had_a_moment_ago() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            connection, _ = server.accept()
+            connection.close()  # first: it is this end that waits (TIME_WAIT)
+            assert client.recv(1) == b""
+    with reserved("127.0.0.1", port) as again:
+        assert again == port
+
+
 def test_a_host_that_is_none() -> None:
     with pytest.raises(UsageError, match="cannot listen on host"), reserved("no.such.host.invalid", 0):
         pass

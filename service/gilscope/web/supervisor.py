@@ -51,6 +51,8 @@ def reserved(host: str, port: int) -> Iterator[int]:
         ) from None
     with holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # As a server does: connections of whoever had it before may still be there (TIME_WAIT).
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             holder.bind(address)
         except OSError as problem:
