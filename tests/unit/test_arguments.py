@@ -116,6 +116,7 @@ def test_the_url_of_a_service_loses_a_slash_at_its_end(text: str, url: str) -> N
         "http://:80",
         "http://h?a=1",
         "http://h#a",
+        "http://me:secret@host",
     ],
 )
 def test_what_is_no_url_of_a_service_is_refused(text: str) -> None:

@@ -82,6 +82,8 @@ class FakeService:
         status, content = left.pop(0) if len(left) > 1 else left[0]
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(content)))
+        if status == 307:
+            handler.send_header("Location", content.decode())
         handler.end_headers()
         handler.wfile.write(content)
 
@@ -164,6 +166,45 @@ def test_the_service_is_asked_what_was_typed(service: FakeService, out: Path, sa
     assert headers["Content-Type"] == headers["Accept"] == "application/json"
     assert {asked[2]["Authorization"] for asked in service.asked} == {"Bearer secret"}
     assert {asked[0] for asked in service.asked[1:]} == {"GET"}
+
+
+def test_a_token_that_is_not_accepted_is_told_from_one_that_is_missing(
+    service: FakeService, out: Path, says: Says
+) -> None:
+    service.answers["/profiles"] = [problem(401, "this needs the token of gilscope serve --token")]
+    told = (
+        "gilscope profile: the service does not accept this token\n  -> --token SECRET, or GILSCOPE_TOKEN\n"
+    )
+    assert says(service.url, "--token=wrong", "--out", out) == (1, "", told)
+
+
+def test_a_token_may_have_any_letters(service: FakeService, out: Path, says: Says) -> None:
+    service.takes_profiles(DONE)
+    assert says(service.url, "--token=schl\u00fcssel\u20ac", "--out", out)[0] == 0
+    sent = service.asked[0][2]["Authorization"].encode("latin-1").decode()
+    assert sent == "Bearer schl\u00fcssel\u20ac"
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "line\r", "\x00"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(
+    service: FakeService, out: Path, says: Says, token: str
+) -> None:
+    code, printed, err = says(service.url, f"--token={token}", "--out", out)
+    assert (code, printed) == (2, "")
+    assert err.startswith("gilscope profile: the token has a character that no header can carry")
+    assert token not in err
+    assert service.asked == []
+
+
+def test_the_token_goes_nowhere_else(service: FakeService, out: Path, says: Says) -> None:
+    elsewhere = FakeService()
+    elsewhere.takes_profiles(DONE)
+    service.answers["/profiles"] = [(307, f"{elsewhere.url}/profiles".encode())]
+    code, printed, err = says(service.url, "--token=secret", "--out", out)
+    elsewhere.stop()
+    assert (code, printed) == (1, "")
+    assert err == f"gilscope profile: {service.url}/profiles answered 307\n"
+    assert elsewhere.asked == []
 
 
 def test_without_a_token_none_is_sent(service: FakeService, out: Path, says: Says) -> None:

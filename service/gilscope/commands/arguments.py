@@ -79,7 +79,7 @@ def service_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         fits = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
-        fits = fits and parts.port != 0 and not re.search(r"\s", text)
+        fits = fits and parts.port != 0 and parts.username is None and not re.search(r"\s", text)
     except ValueError:
         fits = False
     if not fits:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from http.client import HTTPException, InvalidURL
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
+from gilscope.direct import ask
 from gilscope.errors import CaptureError, UsageError
 from gilscope.flame.capture import RATE_HZ, Capture
 from gilscope.flame.folded import parse
@@ -20,6 +21,12 @@ from gilscope.model import FlameKind, Graph
 ANSWER_S = 30.0
 LOOK_S = 0.3
 SLACK_S = 90.0
+BUSY_S = 20.0
+"""How long it is waited for a profile that somebody else has asked for."""
+
+
+class BusyThereError(CaptureError):
+    """The service captures another profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ class ProfilesThere:
         Raises:
             CaptureError: there are none, with the reason and the remedy.
         """
-        taken = self.take(FlameKind.WAITING, seconds)
+        taken = self._take_when_free(seconds)
         try:
             return [
                 Capture(graph_of(graph), parse(self.read(taken, kind, "folded").decode()))
@@ -90,6 +97,16 @@ class ProfilesThere:
             ]
         except ValueError as problem:
             raise CaptureError(f"the stacks of {taken.place} cannot be read: {problem}") from problem
+
+    def _take_when_free(self, seconds: int) -> Taken:
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                return self.take(FlameKind.WAITING, seconds)
+            except BusyThereError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(LOOK_S)
 
     def _profile(self, url: str, body: bytes | None = None) -> dict[str, Any]:
         """Ask for the state of a profile.
@@ -112,13 +129,13 @@ class ProfilesThere:
     def _ask(self, url: str, body: bytes | None = None) -> bytes:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
+            headers["Authorization"] = _bearer(self.token)
         try:
-            with urlopen(Request(url, body, headers), timeout=ANSWER_S) as answer:  # noqa: S310  the user's own URL
+            with ask(Request(url, body, headers), ANSWER_S) as answer:  # noqa: S310  the user's own URL
                 content: bytes = answer.read()
                 return content
         except HTTPError as refusal:
-            raise _explained(url, refusal) from None
+            raise _explained(url, refusal, has_token=bool(self.token)) from None
         except (InvalidURL, ValueError) as problem:
             raise UsageError(f"{url} is no URL: {problem}", remedy="such as http://127.0.0.1:8080") from None
         except (URLError, OSError, HTTPException) as problem:
@@ -142,7 +159,21 @@ def graph_of(described: Mapping[str, Any]) -> Graph:
         raise ValueError("this is no graph") from problem
 
 
-def _explained(url: str, refusal: HTTPError) -> CaptureError:
+def _bearer(token: str) -> str:
+    """Return what goes into the header.
+
+    Raises:
+        UsageError: it cannot: a line break would begin another header.
+    """
+    if not token.isprintable():
+        raise UsageError(
+            "the token has a character that no header can carry, such as a line break",
+            remedy="--token SECRET, or GILSCOPE_TOKEN",
+        )
+    return f"Bearer {token.encode().decode('latin-1')}"  # headers are sent as Latin-1: these are the bytes of UTF-8
+
+
+def _explained(url: str, refusal: HTTPError, *, has_token: bool) -> CaptureError:
     """Turn a refusal into an error: the service's own words where it has any."""
     with refusal:
         try:
@@ -153,5 +184,8 @@ def _explained(url: str, refusal: HTTPError) -> CaptureError:
     if refusal.code in (404, 405) and "/profiles/" not in url:
         return CaptureError("this service takes no profiles", remedy="start it with --profiles")
     if refusal.code == 401:
-        return CaptureError("the service wants its token", remedy="--token SECRET, or GILSCOPE_TOKEN")
+        wants = "does not accept this token" if has_token else "wants its token"
+        return CaptureError(f"the service {wants}", remedy="--token SECRET, or GILSCOPE_TOKEN")
+    if refusal.code == 409 and "/profiles/" not in url:
+        return BusyThereError(message, remedy=remedy or None)
     return CaptureError(message, remedy=remedy or None)
