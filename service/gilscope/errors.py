@@ -65,6 +65,10 @@ class WorkersError(GilscopeError):
     """Load workers of other machines did not come, or are gone: no trial can be measured without them."""
 
 
+class ServiceGoneError(GilscopeError):
+    """A service that ran already, and was to be measured, has ended: no trial can be measured without it."""
+
+
 class CaptureError(GilscopeError):
     """A profiler could not capture stacks."""
 

@@ -19,8 +19,8 @@ import pytest
 from gilscope.commands.main import build_parser
 from gilscope.commands.planning import check, make_plan
 from gilscope.compare import elsewhere
-from gilscope.compare.elsewhere import Elsewhere, ask_service, check_elsewhere, query_of
-from gilscope.errors import ServiceError, TargetError, UsageError
+from gilscope.compare.elsewhere import Elsewhere, ask_service, check_elsewhere, query_of, require_there
+from gilscope.errors import ServiceError, ServiceGoneError, TargetError, UsageError
 from gilscope.model import BackendName, Caution
 
 ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
@@ -180,10 +180,10 @@ def test_an_answer_that_is_an_error_names_its_address(serve: Serve, path: str, s
 def test_an_answer_that_is_an_error_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     body = BytesIO(b"404: Not Found")
 
-    def refuse(url: str, timeout: float) -> None:
+    def refuse(url: str, timeout_s: float) -> None:
         raise HTTPError(url, 404, "Not Found", Message(), body)
 
-    monkeypatch.setattr(elsewhere, "urlopen", refuse)
+    monkeypatch.setattr(elsewhere, "ask", refuse)
     with pytest.raises(ServiceError) as caught:
         ask_service("http://there")
     closed = body.closed
@@ -242,15 +242,47 @@ def test_a_port_that_nobody_listens_on_cannot_be_reached() -> None:
 def test_a_service_that_does_not_answer_in_time_is_named(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(url: str, timeout: float) -> None:
-        assert (url, timeout) == ("http://there/workloads", elsewhere.ANSWER_S)
+    def slow(url: str, timeout_s: float) -> None:
+        assert (url, timeout_s) == ("http://there/workloads", elsewhere.ANSWER_S)
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(elsewhere, "urlopen", slow)
+    monkeypatch.setattr(elsewhere, "ask", slow)
     with pytest.raises(
         ServiceError, match="http://there/workloads is no answer of a gilscope service: timed out"
     ):
         ask_service("http://there")
+
+
+# Whether it is still there.
+
+
+def test_who_answers_anything_at_all_is_there(serve: Serve) -> None:
+    require_there(serve({"/ping": (200, b"pong")}))
+    require_there(serve({}))
+
+
+def test_who_is_too_busy_to_answer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "THERE_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        require_there(f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+
+def test_who_does_not_listen_any_more_is_gone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(ServiceGoneError) as caught:
+        require_there(url)
+    assert (
+        caught.value.message
+        == f"the service at {url} does not answer any more: [Errno 111] Connection refused"
+    )
+    assert caught.value.remedy == "start it again"
+
+
+def test_nobody_is_asked_in_its_place(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert ask_service(serve(answers())) == FOUND
 
 
 # What is to be compared.

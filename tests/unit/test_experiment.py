@@ -25,7 +25,7 @@ from gilscope.compare.service import ServiceOptions
 from gilscope.compare.store import RunFolder
 from gilscope.compare.trial import Outcome, Setting, Stopwatch, TrialRunner
 from gilscope.compare.watching import Phase
-from gilscope.errors import CaptureError, LensError, LoadError, ServiceError, TargetError
+from gilscope.errors import CaptureError, LensError, LoadError, ServiceError, ServiceGoneError, TargetError
 from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
 from gilscope.lens.ledger import NOTHING, Span
@@ -689,7 +689,7 @@ def test_a_profile_that_fails_is_a_warning_on_a_good_trial(
     outcome = tried.run(last=True)
     assert outcome.trial.valid
     assert outcome.captures == ()
-    assert outcome.trial.warnings[-1] == Caution("no-profile", "py-spy may not", told)
+    assert outcome.trial.warnings[-1] == Caution("no-profile", "no flame graphs: py-spy may not", told)
     assert tried.events[-2:] == ["load down", "service down"]
     assert tried.runner.stopwatch.profiling_s > 0
 
@@ -732,8 +732,10 @@ class FakeOnlooker:
     @contextmanager
     def look(self, url: str, *, wants_lens: bool) -> Iterator[FakeOnlooker]:
         self.events.append(f"look at {url} {wants_lens}")
-        yield self
-        self.events.append("look away")
+        try:
+            yield self
+        finally:
+            self.events.append("look away")
 
     def open_window(self, seconds: float) -> None:
         self.events.append(f"open {seconds:g} s")
@@ -767,6 +769,7 @@ def elsewhere(
             return [captured(kind) for kind in FlameKind]
 
     monkeypatch.setattr(trial, "ProfilesThere", FakeProfiles)
+    monkeypatch.setattr(trial, "require_there", lambda url: tried.events.append(f"{url} is there"))
     tried.runner.setting = replace(tried.runner.setting, token="secret")
     return tried
 
@@ -777,8 +780,8 @@ def test_a_service_that_runs_already_is_watched_and_profiled_by_what_it_has(
     tried = elsewhere(trying, monkeypatch)
     outcome = tried.run(last=True)
     assert tried.events == [
-        "[starting]", "look at http://10.0.0.5:8080 True", "[warm-up]", "load up", "open 4 s", "[measuring]",
-        "[profiling]", "capture 2 s there", "[stopping]", "load down", "look away",
+        "[starting]", "http://10.0.0.5:8080 is there", "look at http://10.0.0.5:8080 True", "[warm-up]", "load up",
+        "open 4 s", "[measuring]", "http://10.0.0.5:8080 is there", "[profiling]", "capture 2 s there", "[stopping]", "load down", "look away",
     ]  # fmt: skip
     assert [order.url for order in tried.load.orders] == ["http://10.0.0.5:8080"]
     assert [order.query for order in tried.load.orders] == ["n=7"]
@@ -789,6 +792,19 @@ def test_a_service_that_runs_already_is_watched_and_profiled_by_what_it_has(
     assert (found.cpu_cores, found.memory_mb) == (None, None), "it runs elsewhere"
 
 
+def test_a_service_that_has_ended_ends_the_comparison(trying: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = elsewhere(trying, monkeypatch)
+
+    def require_there(url: str) -> None:
+        if "load up" in tried.events:
+            raise ServiceGoneError(f"the service at {url} does not answer any more")
+
+    monkeypatch.setattr(trial, "require_there", require_there)
+    with pytest.raises(ServiceGoneError, match="does not answer any more"):
+        tried.run(last=True)
+    assert "look away" in tried.events
+
+
 def test_what_a_service_that_runs_already_does_not_tell_is_a_caution(
     trying: Try, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -796,7 +812,7 @@ def test_what_a_service_that_runs_already_does_not_tell_is_a_caution(
     refusal = CaptureError("profile 7 is being captured", remedy="wait for its 5 s")
     found = elsewhere(trying, monkeypatch, caution=blind, refusal=refusal).run(last=True)
     assert (found.trial.valid, found.trial.lens, found.captures) == (True, None, ())
-    busy = Caution("no-profile", "profile 7 is being captured", "wait for its 5 s")
+    busy = Caution("no-profile", "no flame graphs: profile 7 is being captured", "wait for its 5 s")
     assert found.trial.warnings[-2:] == (blind, busy)
 
 

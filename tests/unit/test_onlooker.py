@@ -71,11 +71,16 @@ def test_before_python_3_13_nobody_knows_who_held_the_gil() -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(totals(8.0), totals(0.5)), (totals(8.0), totals(8.0)), (LensTotals(), LensTotals())],
-    ids=["another lens", "nothing new", "nothing at all"],
+    [
+        (totals(8.0), totals(0.5)),
+        (totals(8.0), replace(totals(0.5), looks=2_000.0)),
+        (totals(8.0), totals(8.0)),
+        (LensTotals(), LensTotals()),
+    ],
+    ids=["another lens", "another lens that looked for longer", "nothing new", "nothing at all"],
 )
 def test_of_no_time_there_is_no_window(before: LensTotals, after: LensTotals) -> None:
-    with pytest.raises(LensError, match="saw nothing of its event loop"):
+    with pytest.raises(LensError, match="began anew"):
         between(before, after)
 
 
@@ -83,7 +88,12 @@ class Page:
     """A service's stream: says what it is given, event by event, and then hangs, or hangs up."""
 
     def __init__(
-        self, events: Callable[[], Iterator[Event]], *, status: int = 200, hangs: bool = False
+        self,
+        events: Callable[[], Iterator[Event]],
+        *,
+        status: int = 200,
+        hangs: bool = False,
+        type_: str = "text/event-stream",
     ) -> None:
         page = self
         self.asked: list[str] = []
@@ -93,7 +103,7 @@ class Page:
             def do_GET(self) -> None:
                 page.asked.append(self.path)
                 self.send_response(status)
-                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Content-Type", type_)
                 self.end_headers()
                 for name, data in events():
                     self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
@@ -158,13 +168,40 @@ def test_a_service_is_looked_at_for_a_window_and_let_alone() -> None:
         assert 1 <= window.seconds <= 60, "whole events; as many as came"
 
 
+SEE = "see whether the service is of this gilscope, and what its live page shows"
+
+
 def silent() -> Iterator[Event]:
     yield OPENING
 
 
 def blind() -> Iterator[Event]:
     yield OPENING
-    yield "hello", {**HELLO, "states": False, "no_states": "No right to look\n  -> sudo"}
+    yield (
+        "hello",
+        {
+            **HELLO,
+            "states": False,
+            "no_states": "Who waits for the GIL is not known: No right to look\n  -> sudo",
+        },
+    )
+
+
+def blind_meanwhile() -> Iterator[Event]:
+    yield "hello", HELLO
+    time.sleep(0.3)
+    yield "lens", asdict(totals(1.0))
+    yield (
+        "hello",
+        {**HELLO, "states": False, "no_states": "Who waits for the GIL is not known: the lens has ended."},
+    )
+
+
+def twice_the_same() -> Iterator[Event]:
+    yield "hello", HELLO
+    for second in (1.0, 1.0, 1.0, 4.0):
+        time.sleep(0.1)
+        yield "lens", asdict(totals(second))
 
 
 def one_of_several() -> Iterator[Event]:
@@ -190,29 +227,33 @@ def odd() -> Iterator[Event]:
 @pytest.mark.parametrize(
     ("page", "message", "remedy"),
     [
-        (Page(silent, hangs=True), "{url}/live says nothing", "see the reason"),
-        (Page(silent), "{url}/live has ended", "see the reason"),
-        (Page(blind, hangs=True), "No right to look", "sudo"),
+        (Page(silent, hangs=True), "{url}/live says nothing", SEE),
+        (Page(silent), "{url}/live has ended", SEE),
+        (Page(blind, hangs=True), "No right to look", "there: sudo"),
         (
             Page(one_of_several, hangs=True),
             "several processes share the service's port, and each sees only itself",
             "gilscope serve with one process",
         ),
-        (Page(seen_once), "{url}/live has ended", "see the reason"),
-        (Page(seen_once, hangs=True), "{url}/live says nothing of its lens any more", "see the reason"),
-        (Page(silent, status=503), "{url}/live cannot be read: 503 Service Unavailable", "see the reason"),
-        (Page(babbling), "{url}/live is no stream of a gilscope service", "see the reason"),
-        (Page(odd), "{url}/live is no stream of a gilscope service", "see the reason"),
+        (Page(blind_meanwhile, hangs=True), "the lens has ended.", "see the reason"),
+        (Page(seen_once), "{url}/live has ended", SEE),
+        (Page(seen_once, hangs=True), "{url}/live says nothing of its lens any more", SEE),
+        (Page(silent, status=503), "{url}/live cannot be read: 503 Service Unavailable", SEE),
+        (Page(babbling), "{url}/live is no stream of a gilscope service", SEE),
+        (Page(silent, type_="text/html"), "{url}/live is no stream of a gilscope service", SEE),
+        (Page(odd), "{url}/live is no stream of a gilscope service", SEE),
     ],
     ids=[
         "silent",
         "ended",
         "blind",
         "one of several",
+        "blind meanwhile",
         "ended meanwhile",
         "silent meanwhile",
         "too many look",
         "babbling",
+        "a page",
         "odd",
     ],
 )
@@ -227,6 +268,13 @@ def test_what_cannot_be_seen_is_a_caution(
         assert nobody_listens()
     told = f"GIL wait was not measured: {message.format(url=url)}"
     assert looking.caution == Caution("no-lens", told, remedy)
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_window_ends_with_something_new() -> None:
+    with Page(twice_the_same, hangs=True).up() as url, Onlooker(url, wants_lens=True) as looking:
+        looking.open_window(0.05)
+        assert looking.window() == seen(3.0)
 
 
 def test_a_service_that_is_not_there_is_a_caution() -> None:

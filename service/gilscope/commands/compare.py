@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from gilscope import __version__
 from gilscope.commands.compare_options import add_arguments, require_resume_alone
 from gilscope.commands.planning import check, environments_of, make_plan
-from gilscope.errors import INTERRUPTED, DiskFullError, WorkersError
+from gilscope.errors import INTERRUPTED, DiskFullError, ServiceGoneError, WorkersError
 from gilscope.model import (
     Classification,
     Evidence,
@@ -96,7 +96,7 @@ def _resume(options: argparse.Namespace) -> int:
     with holding(folder.path, remedy=RUNNING):
         known = folder.read()
         if not known.run.complete:
-            return _compare(options, take_up(folder, known, begun))
+            return _compare(options, take_up(folder, known, begun, options.token))
         code = _nothing_to_resume(options, folder)
         if not _has_textbook(folder, known.run.plan):
             return _add_textbook(options, folder, known, environments_again(known.run))
@@ -144,8 +144,8 @@ def _compare(options: argparse.Namespace, start: Start) -> int:
         raise DiskFullError(
             problem.message, remedy=f"make room there, then: {_resuming(options, folder)}"
         ) from problem
-    except WorkersError as problem:
-        raise WorkersError(
+    except (WorkersError, ServiceGoneError) as problem:
+        raise type(problem)(
             problem.message, remedy=f"{problem.remedy}, and {_resuming(options, folder)}"
         ) from problem
 

@@ -197,7 +197,7 @@ def _add_run(group: Group) -> None:
         "--resume",
         type=Path,
         metavar="RUN",
-        help="finish a comparison that was interrupted: all else is in its folder; goes with --live, --json and --textbook alone",
+        help="finish a comparison that was interrupted: all else is in its folder; goes with --live, --json, --textbook and --token alone",
     )
 
 

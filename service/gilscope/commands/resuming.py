@@ -16,8 +16,9 @@ from gilscope.compare.resuming import differences, obstacles, resumed
 from gilscope.compare.sources import fingerprint
 from gilscope.compare.store import RunFolder
 from gilscope.environments import Environment, prepare
-from gilscope.errors import UsageError
-from gilscope.model import Caution, Evidence, Machine, Run
+from gilscope.errors import CaptureError, UsageError
+from gilscope.model import Caution, Evidence, Machine, Plan, Run
+from gilscope.profiling.asking import ProfilesThere
 from gilscope.report import formats
 from gilscope.report.facts import how_far
 from gilscope.report.method import command
@@ -47,17 +48,18 @@ class Start:
         return {one.interpreter.name: one.executable for one in self.environments}
 
 
-def take_up(folder: RunFolder, known: Evidence, begun: float) -> Start:
-    """Return what is known when a run is gone on with, and say so.
+def take_up(folder: RunFolder, known: Evidence, begun: float, token: str | None = None) -> Start:
+    """Return what is known when a run is gone on with, and say so. ``token`` is what a service that runs already wants.
 
     Raises:
-        UsageError: what would be measured now could not be compared with what was measured before.
+        UsageError: what would be measured now could not be compared with what was measured before, or would be less.
     """
     run, machine = known.run, describe_machine()
     environments = environments_again(run)
     _require_the_same(folder, run, machine, [one.interpreter.name for one in environments])
     if run.plan.load_master is not None:
         own_address(run.plan.load_master)
+    _require_profiles(run.plan, token)
     folder.sweep()
     cautions = tuple(differences(run, machine, __version__))
     at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -97,3 +99,19 @@ def _obstacles(run: Run, machine: Machine, pythons: Collection[str]) -> Iterator
     yield from dict.fromkeys(obstacles(run, machine, sources))  # One function may be there at several sizes.
     if plan.url is not None:
         yield from missing(ask_service(plan.url), plan)
+
+
+def _require_profiles(plan: Plan, token: str | None) -> None:
+    """Check that a service that runs already still gives the flame graphs that are to be taken.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if plan.url is None or not plan.profile_seconds:
+        return
+    try:
+        ProfilesThere(plan.url, token).require()
+    except CaptureError as problem:
+        raise UsageError(
+            f"the flame graphs of {plan.url}: {problem.message}", remedy=problem.remedy
+        ) from problem

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 from gilscope.compare.plan import backends_of
 from gilscope.compare.preflight import Checked
-from gilscope.errors import ServiceError, TargetError, UsageError
+from gilscope.direct import ask
+from gilscope.errors import ServiceError, ServiceGoneError, TargetError, UsageError
 from gilscope.model import BackendName, Plan, Target
 
 ANSWER_S = 10.0
+THERE_S = 2.0
 _REMEDY = "start it there with: gilscope serve --host ADDRESS --port 8080"
 
 
@@ -46,7 +47,7 @@ def ask_service(url: str) -> Elsewhere:
 
 def _get(url: str, path: str) -> Any:  # noqa: ANN401  whatever it answers
     try:
-        with urlopen(url + path, timeout=ANSWER_S) as answer:  # noqa: S310  the user's own URL
+        with ask(url + path, ANSWER_S) as answer:
             return json.load(answer)
     except HTTPError as refusal:
         with refusal:
@@ -60,6 +61,27 @@ def _get(url: str, path: str) -> Any:  # noqa: ANN401  whatever it answers
         raise ServiceError(
             f"{url}{path} is no answer of a gilscope service: {problem}", remedy=_REMEDY
         ) from problem
+
+
+def require_there(url: str) -> None:
+    """Check that somebody is there; one who is too busy to answer is.
+
+    Raises:
+        ServiceGoneError: nobody is.
+    """
+    try:
+        with ask(f"{url}/ping", THERE_S):
+            return
+    except HTTPError as refusal:
+        refusal.close()
+    except TimeoutError:
+        return
+    except (OSError, HTTPException) as problem:
+        reason = getattr(problem, "reason", problem)
+        if not isinstance(reason, TimeoutError):
+            raise ServiceGoneError(
+                f"the service at {url} does not answer any more: {reason}", remedy="start it again"
+            ) from problem
 
 
 def check_elsewhere(

@@ -7,10 +7,11 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import astuple
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Condition, Thread
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, NoReturn, Self
 from urllib.parse import urlsplit
 
 import cattrs
@@ -21,7 +22,7 @@ from gilscope.errors import LensError
 from gilscope.lens.ledger import Span
 from gilscope.lens.readings import Window
 from gilscope.lens.sampler import SETTLE_S
-from gilscope.live.reading import LensTotals, States
+from gilscope.live.reading import NOT_KNOWN, LensTotals, States
 from gilscope.model import Caution, StateSeconds, ThreadRole
 
 SILENCE_S = 10.0
@@ -93,16 +94,31 @@ class Onlooker:
         """
         telling = ("states", "no_states", "shared")
         if not self._until(lambda: any(map(self._hello.get, telling)), START_S):
-            raise LensError(self._ended or f"{self._url}/live says nothing")
+            self._give_up("says nothing")
         self.ran_on = RanOn(str(self._hello.get("python", "")), self._hello.get("gil"))
         if self._hello.get("shared"):
             raise LensError(
                 "several processes share the service's port, and each sees only itself",
                 remedy="gilscope serve with one process",
             )
-        if not self._hello.get("states"):
-            message, _, remedy = str(self._hello["no_states"]).partition("\n  -> ")
-            raise LensError(message, remedy=remedy or None)
+        self._require_states()
+
+    def _require_states(self) -> None:
+        """Check that the service has a lens, as it says.
+
+        Raises:
+            LensError: it has none, with its reason.
+        """
+        why = self._hello.get("no_states")
+        if why:
+            message, _, remedy = str(why).removeprefix(NOT_KNOWN).partition("\n  -> ")
+            raise LensError(message, remedy=f"there: {remedy}" if remedy else None)
+
+    def _give_up(self, instead: str) -> NoReturn:
+        raise LensError(
+            self._ended or f"{self._url}/live {instead}",
+            remedy="see whether the service is of this gilscope, and what its live page shows",
+        )
 
     def open_window(self, seconds: float) -> None:
         """Begin to measure, for so long."""
@@ -120,8 +136,12 @@ class Onlooker:
 
     def _window(self) -> Window:
         wait_s = max(0.0, self._end_s - time.monotonic()) + LATE_S
-        if not self._until(lambda: len(self._of_window()) == 2, wait_s):
-            raise LensError(self._ended or f"{self._url}/live says nothing of its lens any more")
+        is_over = self._until(
+            lambda: len(self._of_window()) == 2 or bool(self._hello.get("no_states")), wait_s
+        )
+        self._require_states()
+        if not is_over:
+            self._give_up("says nothing of its lens any more")
         return between(*(one.totals for one in self._of_window()))
 
     def _of_window(self) -> list[_Seen]:
@@ -129,7 +149,10 @@ class Onlooker:
         first = next((one for one in self._seen if one.at_s >= self._begin_s), None)
         if first is None:
             return []
-        later = (one for one in self._seen if one.at_s >= self._end_s and one is not first)
+        # Both clocks tick once a second: two that come close to each other may tell of the same moment.
+        later = (
+            one for one in self._seen if one.at_s >= self._end_s and one.totals.looks != first.totals.looks
+        )
         last = next(later, None)
         return [first] if last is None else [first, last]
 
@@ -184,10 +207,12 @@ def _events(answer: HTTPResponse) -> Iterator[tuple[str, Any]]:
 
     Raises:
         HTTPException: the answer is another one.
-        ValueError: the data is not JSON.
+        ValueError: the data is not JSON, or it is no stream.
     """
     if answer.status != HTTPStatus.OK:
         raise HTTPException(f"{answer.status} {answer.reason}")
+    if answer.headers.get_content_type() != "text/event-stream":
+        raise ValueError
     event = ""
     for line in answer:
         name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -209,13 +234,14 @@ def between(before: LensTotals, after: LensTotals) -> Window:
         span = Span(
             _gained(before.states, after.states, role, held_s), _gained(before.inside, after.inside, role)
         )
-        if span.all.wall_s > 0:
+        if span.all.wall_s != 0:
             roles[role] = span
     looks = round(after.looks - before.looks)
     # A service has one thread for its event loop, as long as it lives.
     seconds = roles[ThreadRole.LOOP].all.wall_s if ThreadRole.LOOP in roles else 0.0
-    if not seconds or looks < 0:
-        raise LensError("the lens of the service saw nothing of its event loop", remedy="again")
+    fell = any(min(astuple(span.all)[:4]) < 0 for span in roles.values())
+    if not seconds or looks < 0 or fell:
+        raise LensError("the lens of the service began anew meanwhile", remedy="a second attempt")
     return Window(seconds, looks, (after.cpu_s - before.cpu_s) / seconds, roles)
 
 

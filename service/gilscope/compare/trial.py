@@ -6,10 +6,11 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from gilscope.address import split_address
-from gilscope.compare.elsewhere import query_of
+from gilscope.compare.elsewhere import query_of, require_there
 from gilscope.compare.figures import RanOn, failed_trial, trial_of
 from gilscope.compare.metering import Meter
 from gilscope.compare.onlooker import Onlooker
@@ -100,7 +101,7 @@ class Subject(NamedTuple):
     ran_on: RanOn
     observation: Observing
     capture: Callable[[int], Sequence[Capture]]
-    require_alive: Callable[[], None] = lambda: None
+    require_alive: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -125,8 +126,11 @@ class TrialRunner:
     def _measure_elsewhere(self, slot: Slot) -> Outcome:
         """Measure a service that runs already, whatever it has done before; what it sees of itself is asked for."""
         plan, there = self.setting.plan, ProfilesThere(self.setting.plan.url or "", self.setting.token)
+        require_still_there = partial(require_there, there.url)
+        require_still_there()
         with Onlooker(there.url, wants_lens=plan.lens) as onlooker:
-            return self._under_load(slot, Subject(there.url, None, onlooker.ran_on, onlooker, there.captures))
+            subject = Subject(there.url, None, onlooker.ran_on, onlooker, there.captures, require_still_there)
+            return self._under_load(slot, subject)
 
     def _measure(self, slot: Slot) -> Outcome:
         self.generator.prepare()  # They come up beside the service.
@@ -166,16 +170,17 @@ class TrialRunner:
         self.watcher.enters(slot, Phase.WARM_UP)
         begun = time.monotonic()
         with self.generator.load(self._order(slot, subject.url, stem), on_window) as measured:
-            self.stopwatch.load_s += time.monotonic() - begun
             subject.require_alive()
             # Over somewhat more than the window: late pings may have been waited for since it ended.
             usage = meters[0].usage()
+            window = observation.window()
+            self.stopwatch.load_s += time.monotonic() - begun
             trial = trial_of(
                 slot,
                 replace(plan, load=load_of(plan, slot)),
                 measured,
                 usage,
-                observation.window(),
+                window,
                 ran_on=subject.ran_on,
                 samples=stem,
             )
@@ -195,7 +200,9 @@ class TrialRunner:
         try:
             return replace(measured, captures=tuple(subject.capture(seconds)))
         except CaptureError as problem:
-            caution = Caution("no-profile", problem.message, problem.remedy or "see the reason")
+            caution = Caution(
+                "no-profile", f"no flame graphs: {problem.message}", problem.remedy or "see the reason"
+            )
             return replace(measured, trial=_with_caution(trial, caution))
         finally:
             self.stopwatch.profiling_s += time.monotonic() - begun

@@ -15,6 +15,9 @@ Counts = Sequence[int]
 
 NONE: Counts = (0,) * SIZE
 
+NOT_KNOWN = "Who waits for the GIL is not known: "
+"""What a service's reason begins with where it has no lens."""
+
 States = Mapping[str, Mapping[str, float]]
 """Seconds by thread role and state."""
 

@@ -18,7 +18,7 @@ from gilscope.report.capacity import CapacitySection, build_capacities
 from gilscope.report.cards import Card, Excluded, build_cards, untried
 from gilscope.report.facts import how_far, workloads
 from gilscope.report.growth import describe_break_evens, growth_chart
-from gilscope.report.method import Method, build_method, offered
+from gilscope.report.method import Method, build_method, offered, pythons_of
 from gilscope.report.pythons import PythonSection, build_pythons
 from gilscope.report.sections import Difference, Pair, Section, build_section
 
@@ -190,14 +190,18 @@ def _summary(run: Run, workload_count: int) -> str:
     return (
         f"{formats.many(functions, 'workload')} behind one aiohttp service: {offered(plan)},"
         f" {formats.seconds(plan.load.seconds)} per trial, {formats.many(plan.blocks, 'block')}."
-        f" {_pythons(run)}, {formats.many(run.machine.cores, 'core')}."
+        f" {_where(run)}."
     )
 
 
-def _pythons(run: Run) -> str:
-    """Say which Pythons the service ran on."""
+def _where(run: Run) -> str:
+    """Say which Pythons the service ran on, and on how many cores where it ran on this machine."""
+    if run.plan.url is not None:
+        pythons = pythons_of(run)
+        return f"A service that ran already{f', on CPython {formats.listing(pythons)}' if pythons else ''}"
     names = [one.name for one in run.plan.pythons]
-    return f"CPython {formats.listing(names)}" if names else run.machine.python
+    python = f"CPython {formats.listing(names)}" if names else run.machine.python
+    return f"{python}, {formats.many(run.machine.cores, 'core')}"
 
 
 def _banners(run: Run) -> Iterator[str]:

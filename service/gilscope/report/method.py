@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gilscope.model import BASELINE, Arrivals, BackendName, Interpreter, Load, LoadKind, Plan, Run, Trial
@@ -30,6 +30,7 @@ def build_method(run: Run) -> Method:
             _intervals(run.plan.blocks),
             _neighbours(run.plan.load),
             _anatomy(),
+            *_elsewhere(run.plan),
             _lens((*run.trials, *run.searched)),
             _profiles(run.plan),
         ),
@@ -109,10 +110,22 @@ def _machine(run: Run) -> Named:
         ("processor", f"{machine.cpu}, {formats.many(machine.cores, 'core')}"),
         ("memory", f"{formats.significant(machine.memory_mb / 1024)} GB"),
         ("Python", machine.python),
-        ("service on", run.plan.url or ", ".join(map(_interpreter, run.plan.pythons)) or run.plan.python),
+        ("service on", _service_on(run)),
         ("start method", formats.listing(_start_methods(run))),
         ("gilscope", run.gilscope),
     )
+
+
+def _service_on(run: Run) -> str:
+    if run.plan.url is None:
+        return ", ".join(map(_interpreter, run.plan.pythons)) or run.plan.python
+    pythons = "".join(f", Python {python}" for python in pythons_of(run))
+    return f"{run.plan.url}{pythons}; the other rows are of the machine that the load came from"
+
+
+def pythons_of(run: Run) -> list[str]:
+    """Return the Pythons that trials ran on, as far as services have told."""
+    return sorted({trial.python for trial in (*run.trials, *run.searched) if trial.python})
 
 
 def _interpreter(one: Interpreter) -> str:
@@ -233,6 +246,19 @@ def _anatomy() -> tuple[str, str]:
             "The service stamps when a request is handed over, when a worker begins, when the function returns and when"
             " the event loop has the result; CPU time is the thread's own. What the client measured beyond that is outside."
             " The stages are means, and together they are the client's mean latency."
+        ),
+    )
+
+
+def _elsewhere(plan: Plan) -> Iterator[tuple[str, str]]:
+    if plan.url is None:
+        return
+    yield (
+        "A service that ran already",
+        (
+            "It was measured as it was: no trial had a fresh process, and what it had done before and did beside is in the"
+            " figures. Its own lens watched its threads, which settles its accounts once a second: what it tells is of a window"
+            " that begins and ends up to two seconds after the measured one, under the same load."
         ),
     )
 

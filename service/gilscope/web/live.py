@@ -16,15 +16,12 @@ from gilscope.lens.companion import Companion
 from gilscope.live.feed import Feed
 from gilscope.live.lens import totals_at
 from gilscope.live.page import page, policy
-from gilscope.live.reading import LensTotals, Reading
+from gilscope.live.reading import NOT_KNOWN, LensTotals, Reading
 from gilscope.web.profile_pages import headers
 from gilscope.web.service import SERVICE, Service
 
 FEED = web.AppKey("feed", Feed)
-ENDED = (
-    "Who waits for the GIL is not known any more: the lens has ended. "
-    "Leave this page for some seconds, and the next who opens it starts another."
-)
+ENDED = f"{NOT_KNOWN}the lens has ended. Leave this page for some seconds, and the next who opens it starts another."
 NO_CAPTURES = "Flame graphs: start the service with --profiles, or see gilscope profile --pid."
 TITLE_CHARS = 40
 
@@ -121,7 +118,7 @@ class OwnLens:
             self.url = await self._companion.watch(os.getpid())
         except LensError as problem:
             await self._stop()
-            self.problem = f"Who waits for the GIL is not known: {problem}"
+            self.problem = f"{NOT_KNOWN}{problem}"
 
     async def totals(self) -> LensTotals | None:
         """Return what the lens has seen so far; None where it does not answer."""
