@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gilscope.flame.harness import HARNESS, is_harness, is_workload, without_helpers
+from gilscope.flame.harness import HARNESS, is_harness, is_workload, own_frames, without_helpers
 
 WORK = "primes (gilscope/workloads/primes.py)"
 FORK_SERVER = ("<module> (<string>)", "main (multiprocessing/forkserver.py)")
@@ -109,3 +109,23 @@ def test_built_in_work_is_told_from_the_rest_of_gilscope() -> None:
     assert is_workload("primes (/opt/venv/gilscope/workloads/primes.py:3)")
     for other in ("f (workloads/primes.py)", "f (mygilscope/workloads/x.py)", "f (gilscope/web/app.py)"):
         assert not is_workload(other)
+
+
+USERS = "regex (fns.py:20)"
+PACKAGED = "load (/srv/app/shop/orders.py:7)"
+
+
+@pytest.mark.parametrize(
+    ("references", "own"),
+    [
+        ([], {WORK}),
+        (["primes"], {WORK}),
+        (["some/where/fns.py:regex"], {USERS}),
+        (["shop.orders:load"], {PACKAGED}),
+        (["shop:load", "fns.py:other"], {USERS, PACKAGED}),
+        (["primes", "fns.py:regex"], {WORK, USERS}),
+    ],
+)
+def test_the_work_is_told_by_what_was_typed(references: list[str], own: set[str]) -> None:
+    frames = {WORK, USERS, PACKAGED, "loads (json/__init__.py:346)", "(no Python frames)", "fns (other.py)"}
+    assert set(filter(own_frames(references), frames)) == own

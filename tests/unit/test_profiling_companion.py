@@ -79,7 +79,12 @@ def shelf(tmp_path: Path) -> Shelf:
 @pytest.fixture
 def profiles(shelf: Shelf) -> Profiles:
     return Profiles(
-        shelf, 4711, "primes", (BackendName.ASYNCIO, BackendName.THREADS), "http://127.0.0.1:1/metrics"
+        shelf,
+        4711,
+        "primes",
+        (BackendName.ASYNCIO, BackendName.THREADS),
+        "http://127.0.0.1:1/metrics",
+        ("own.py:work",),
     )
 
 
@@ -133,6 +138,7 @@ async def test_the_order_has_all_that_the_process_needs(
             "title": "primes",
             "backends": ["asyncio", "threads"],
             "metrics_url": "http://127.0.0.1:1/metrics",
+            "targets": ["own.py:work"],
         }
     }
 
@@ -343,6 +349,7 @@ async def test_a_difference_is_drawn_once(profiles: Profiles, runs: Started) -> 
         "kind": "waiting",
         "now": str(profiles.shelf.folder / now.id),
         "before": str(profiles.shelf.folder / before.id),
+        "targets": ["own.py:work"],
     }
 
 

@@ -13,6 +13,7 @@ from gilscope.errors import ParameterError
 from gilscope.workloads.base import FunctionRef, Parameter, Surroundings, Workload
 from gilscope.workloads.catalogue import BUILT_IN, DEMO_SET
 from gilscope.workloads.importing import is_async, load
+from gilscope.workloads.loader import resolve
 
 PARAMETERS = [
     pytest.param(workload, parameter, id=f"{workload.name}-{parameter.name}")
@@ -210,3 +211,11 @@ def test_every_parameter_can_be_shown_as_json() -> None:
         for parameter in workload.parameters:
             assert json.loads(json.dumps(parameter.default)) == parameter.default
             assert parameter.unit in parameter.describe()
+
+
+def test_a_workload_is_called_as_it_is_typed(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("def work(): return 1\n")
+    assert BUILT_IN["primes"].reference == "primes"
+    assert resolve(f"{path}:work", {}).reference == f"{path}:work"
+    assert resolve("json:dumps", {"obj": "1"}).reference == "json:dumps"

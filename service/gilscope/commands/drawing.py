@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePath
 
 from gilscope.claims import Textbook
 from gilscope.errors import UsageError
 from gilscope.flame.algebra import total
 from gilscope.flame.difference import Named, sides
-from gilscope.flame.folded import split_frame
-from gilscope.flame.harness import is_workload
+from gilscope.flame.harness import own_frames
 from gilscope.flame.svg import (
     Heading,
     render_difference,
@@ -141,13 +139,5 @@ def draw_difference(
 
 
 def _own_frames(plan: Plan, workload: str) -> Callable[[str], bool]:
-    """Tell the frames of the user's own file or package; for built-in work, those of the catalogue."""
-    reference = next((target.reference for target in plan.targets if target.workload == workload), "")
-    where, colon, _ = reference.rpartition(":")
-    if not colon:
-        return is_workload
-    if where.endswith(".py"):
-        name = PurePath(where).name
-        return lambda frame: PurePath(split_frame(frame).file or "").name == name
-    package = where.partition(".")[0]
-    return lambda frame: package in PurePath((split_frame(frame).file or "").removesuffix(".py")).parts
+    """Tell the frames of a workload: of the user's own file or package; for built-in work, those of the catalogue."""
+    return own_frames(target.reference for target in plan.targets if target.workload == workload)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from pathlib import PurePath
 
-from gilscope.flame.folded import is_root
+from gilscope.flame.folded import is_root, split_frame
 from gilscope.model import Folded, Stack
 
 HARNESS = "(service)"
@@ -47,6 +49,25 @@ def _is_helper(stack: Stack) -> bool:
 def is_workload(frame: str) -> bool:
     """Tell whether a frame is of one of the built-in workloads."""
     return _WORKLOADS.search(frame) is not None
+
+
+def own_frames(references: Iterable[str]) -> Callable[[str], bool]:
+    """Return what tells the frames of the work itself: of built-in workloads, or the user's own files and packages, or both.
+
+    ``references`` are the targets as they were typed: ``primes``, ``package.module:function``, ``path/to/file.py:function``.
+    """
+    known = list(references)
+    has_built_in = not known or any(":" not in reference for reference in known)
+    places = [reference.rpartition(":")[0] for reference in known if ":" in reference]
+    files = {PurePath(place).name for place in places if place.endswith(".py")}
+    packages = {place.partition(".")[0] for place in places if not place.endswith(".py")}
+
+    def is_own(frame: str) -> bool:
+        file = PurePath(split_frame(frame).file or "")
+        is_users = file.name in files or not packages.isdisjoint(str(file).removesuffix(".py").split("/"))
+        return is_users or (has_built_in and is_workload(frame))
+
+    return is_own
 
 
 def is_harness(frame: str) -> bool:

@@ -51,8 +51,10 @@ class Profiles:
         title: str,
         backends: Sequence[BackendName] = (),
         metrics_url: str | None = None,
+        targets: Sequence[str] = (),
     ) -> None:
-        self.shelf = shelf
+        """``targets`` are the workloads that run in it, as they are typed: their frames have a colour of their own."""
+        self.shelf, self._targets = shelf, targets
         self._pid, self._title, self._backends, self._metrics_url = pid, title, backends, metrics_url
         self._running: Profile | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,6 +99,7 @@ class Profiles:
             "title": self._title,
             "backends": list(self._backends),
             "metrics_url": self._metrics_url,
+            "targets": list(self._targets),
         }
         task = asyncio.get_running_loop().create_task(self._capture(profile, order))
         self._tasks.add(task)
@@ -130,7 +133,8 @@ class Profiles:
             if not path.exists():
                 folders = {"now": self.shelf.folder / now.id, "before": self.shelf.folder / before.id}
                 order = {name: str(folder) for name, folder in folders.items()}
-                await _ask({"difference": {"kind": kind, "file": str(path), **order}}, DRAW_S)
+                about = {"kind": kind, "file": str(path), "targets": list(self._targets)}
+                await _ask({"difference": {**about, **order}}, DRAW_S)
         return path
 
     async def stop(self) -> None:

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from gilscope.flame.algebra import total
 from gilscope.flame.capture import Capture
 from gilscope.flame.difference import Named, sides
 from gilscope.flame.folded import format_folded, parse
+from gilscope.flame.harness import own_frames
 from gilscope.flame.speedscope import to_speedscope
 from gilscope.flame.svg import Heading, render_difference, render_svg, seconds
 from gilscope.flame.wording import MEANING, origin
@@ -50,6 +51,7 @@ class Order:
     title: str
     backends: tuple[BackendName, ...] = ()
     metrics_url: str | None = None
+    targets: tuple[str, ...] = ()
 
 
 def capture(order: Order) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def capture(order: Order) -> dict[str, Any]:
     if observation.caution is not None:
         captures = [_noting(taken, observation.caution.message) for taken in captures]
     for taken in captures:
-        write(taken, Path(order.folder), order.title)
+        write(taken, Path(order.folder), order.title, order.targets)
     return {"graphs": {taken.graph.kind: cattrs.unstructure(taken.graph) for taken in captures}}
 
 
@@ -84,21 +86,21 @@ def _noting(taken: Capture, note: str) -> Capture:
     return replace(taken, graph=replace(taken.graph, notes=(*taken.graph.notes, note)))
 
 
-def write(taken: Capture, folder: Path, title: str) -> None:
-    """Write a graph in every form; one without a stack is text alone, since there is nothing to draw."""
+def write(taken: Capture, folder: Path, title: str, targets: Sequence[str] = ()) -> None:
+    """Write a graph in every form, the frames of the targets in the work's colour; one without a stack is text alone, since there is nothing to draw."""
     graph, folded = taken.graph, taken.folded
     (folder / f"{graph.kind}.folded").write_text(format_folded(folded), encoding="utf-8", errors="replace")
     if not graph.samples:
         return
     heading = Heading(f"{title}: {MEANING[graph.kind]}", origin(graph), graph.notes)
     for form, standalone in (("svg", True), ("fragment.svg", False)):
-        picture = render_svg(folded, heading, standalone=standalone)
+        picture = render_svg(folded, heading, own=own_frames(targets), standalone=standalone)
         (folder / f"{graph.kind}.{form}").write_text(picture, encoding="utf-8", errors="replace")
     document = to_speedscope(folded, name=f"{title}, {graph.kind}")
     (folder / f"{graph.kind}.speedscope.json").write_text(document, encoding="utf-8")
 
 
-def difference(kind: str, now: str, before: str, file: str) -> dict[str, Any]:
+def difference(kind: str, now: str, before: str, file: str, targets: Sequence[str] = ()) -> dict[str, Any]:
     """Draw how the graph of one kind differs between two profiles.
 
     Raises:
@@ -114,7 +116,8 @@ def difference(kind: str, now: str, before: str, file: str) -> dict[str, Any]:
     heading = Heading(f"{MEANING[FlameKind(kind)]}: {one.name} against {other.name}", weights, notes)
     unfinished = Path(f"{file}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(render_difference(one, other, heading), encoding="utf-8", errors="replace")
+        picture = render_difference(one, other, heading, own=own_frames(targets))
+        unfinished.write_text(picture, encoding="utf-8", errors="replace")
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)

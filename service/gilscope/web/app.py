@@ -124,6 +124,7 @@ def _profiles(service: Service, profiling: Profiling) -> Profiles:
         title=live.title_of(service.config.workload_names),
         backends=service.config.backends,
         metrics_url=service.metrics.url,
+        targets=[workload.reference for workload in service.config.workloads],
     )
 
 

@@ -105,6 +105,12 @@ class Workload:
     prepare: Prepare = pass_on
     needs_upstream: bool = False
 
+    @property
+    def reference(self) -> str:
+        """What could be typed for it: a built-in workload's name, or where the user's function is."""
+        where = self.function.path or self.function.module
+        return self.name if self.signature is None else f"{where}:{self.function.name}"
+
     def parse(self, given: Mapping[str, str]) -> dict[str, object]:
         """Turn text values (query string, command line) into arguments, defaults filled in.
 
