@@ -131,6 +131,17 @@ def test_a_trial_without_answers_says_why() -> None:
     assert describe_trial(silent).endswith(": nothing measured")
     warned = replace(silent, warnings=(Caution("no-requests", "all 7 requests failed", "see it"),))
     assert describe_trial(warned).endswith(": all 7 requests failed")
+    raised = replace(warned, first_error='URL /work: code=500\n{"detail": "own.work raised KeyError: 7"}')
+    assert describe_trial(raised).endswith(": all 7 requests failed\n  own.work raised KeyError: 7")
+    partly = replace(
+        PRIMES,
+        valid=False,
+        first_error=raised.first_error,
+        warnings=(Caution("errors", "9 of 90 failed", "see"),),
+    )
+    assert describe_trial(partly).endswith("  does not count: 9 of 90 failed\n  own.work raised KeyError: 7")
+    spoilt = replace(partly, warnings=(Caution("steal", "robbed", "see"),))
+    assert describe_trial(spoilt).endswith("  does not count: robbed")
 
 
 def test_a_classification_says_the_class_the_figures_and_the_reasons() -> None:

@@ -69,6 +69,14 @@ def test_a_tie_has_no_winner_and_recommends_the_simplest() -> None:
     assert "asyncio is the simplest" in verdict.reason
 
 
+def test_an_interval_that_leaves_1_out_and_does_not_decide_says_why() -> None:
+    figures = {ASYNCIO: (300.0, 5.0), THREADS: (309.0, 5.0)}
+    reason = verdict_of(figures).reason
+    assert "threads has 1.03x" in reason
+    assert "(a difference counts if it is surely above 5 %, and above the noise floor)" in reason
+    assert "counts if" not in verdict_of({ASYNCIO: (300.0, 5.0), THREADS: (300.0, 5.0)}).reason
+
+
 def test_what_loses_is_not_among_the_ties() -> None:
     verdict = verdict_of({ASYNCIO: (300, 5), THREADS: (601, 5), PROCESSES: (600, 5)})
     assert (verdict.winner, verdict.recommended) == (None, THREADS)

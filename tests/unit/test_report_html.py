@@ -52,7 +52,7 @@ from gilscope.model import (
     Target,
 )
 from gilscope.report import charts
-from gilscope.report.cards import answer
+from gilscope.report.cards import Answer, answer
 from gilscope.report.html import build_growth, render
 from gilscope.report.sections import Difference
 from gilscope.report.tables import place
@@ -291,6 +291,11 @@ def test_answers_are_big_words() -> None:
         assert answered in text
 
 
+def test_one_that_has_nothing_to_be_compared_with_is_no_tie() -> None:
+    verdict = replace(make_evidence().run.verdicts[0], winner=None, recommended=THREADS, ties=(THREADS,))
+    assert answer(verdict) == Answer("nothing to compare with", THREADS)
+
+
 def test_answer_without_a_recommendation_says_so() -> None:
     verdict = replace(make_evidence().run.verdicts[0], winner=None, recommended=None)
     assert answer(verdict).lead == "undecided"
@@ -329,6 +334,15 @@ def test_invalid_trial_is_marked_and_not_counted() -> None:
     )
     assert document.row(THREADS, 0)[0] == "4,832"
     assert shown().count('<tr class="discarded">') == 2, "one of trials, one of mean requests"
+
+
+def test_a_first_attempt_whose_second_one_counts_is_told_from_a_trial_that_is_lost() -> None:
+    run = make_evidence().run
+    lost = next(trial for trial in run.trials if not trial.valid)
+    again = replace(lost, valid=True, warnings=(), attempt=2)
+    text = read(replace(make_evidence(), run=replace(run, trials=(*run.trials, again)))).text
+    assert "The second attempt counts, the first one does not: threads, block 3" in text
+    assert "Trial does not count: threads, block 3" not in text
 
 
 def test_invalid_trial_without_a_reason_is_still_told() -> None:

@@ -120,7 +120,7 @@ def answer(verdict: Verdict | None) -> Answer:
     if verdict.winner is not None:
         return Answer("", verdict.winner)
     if verdict.recommended is not None:
-        return Answer("tie: use", verdict.recommended)
+        return Answer("tie: use" if len(verdict.ties) > 1 else "nothing to compare with", verdict.recommended)
     return Answer("undecided" if verdict.throughput_rps else "no answer", None)
 
 

@@ -10,6 +10,7 @@ from gilscope.model import BackendName, Change, Classification, Interval, Run, T
 from gilscope.report.cards import describe_noise
 from gilscope.report.classes import put_in_words
 from gilscope.report.facts import how_far
+from gilscope.report.failures import taken_apart
 from gilscope.report.formats import NO_BREAK, significant
 from gilscope.report.growth import describe_break_evens
 
@@ -151,10 +152,7 @@ def describe_trial(trial: Trial) -> str:
     name += f" at {significant(trial.load.rate)}/s" if trial.load.rate else ""
     if trial.latency_ms is None:
         what = trial.warnings[0].message if trial.warnings else "nothing measured"
-        # What a process of ours said last is of use here; a failed answer's body is in the report.
-        never_began = trial.warnings and trial.warnings[0].code == "trial-failed"
-        why = (trial.first_error or "").strip().rpartition("\n")[2] if never_began else ""
-        return f"{name}: {what}" + (f"\n  {why}" if why else "")
+        return f"{name}: {what}{_first_error(trial)}"
     probe = trial.probe_latency_ms
     ping = f", /ping p99 {significant(probe.p99)} ms" if probe else ""
     failed = f", {trial.errors} failed" if trial.errors else ""
@@ -166,4 +164,13 @@ def describe_trial(trial: Trial) -> str:
 
 def _spoilt(trial: Trial) -> str:
     """Say what makes a trial invalid, with all its reasons but mere warnings."""
-    return "" if trial.valid else f"\n  does not count: {trial.warnings[0].message}"
+    if trial.valid:
+        return ""
+    first = trial.warnings[0]
+    return f"\n  does not count: {first.message}{_first_error(trial) if first.code == 'errors' else ''}"
+
+
+def _first_error(trial: Trial) -> str:
+    """Say in a line what went wrong first: with a request, or with the service."""
+    line = taken_apart(trial.first_error).line if trial.first_error else ""
+    return f"\n  {line}" if line else ""

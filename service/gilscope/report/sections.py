@@ -13,6 +13,7 @@ from gilscope.report import anatomy, charts, formats, stacks
 from gilscope.report import facts as known
 from gilscope.report.classes import Kind, put_in_words
 from gilscope.report.facts import Facts
+from gilscope.report.failures import taken_apart
 from gilscope.report.percentiles import percentile_chart
 from gilscope.report.tables import (
     TRIAL_COLUMNS,
@@ -120,10 +121,11 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """A trial that counts for nothing, and why."""
+    """A trial that counts for nothing, and why; ``is_repeated``: its second attempt counts."""
 
     where: str
     reasons: tuple[tuple[str, str], ...]
+    is_repeated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,19 +364,28 @@ def _notes(rows: tuple[Facts, ...]) -> tuple[Note, ...]:
 
 
 def _discarded(rows: tuple[Facts, ...]) -> tuple[Discarded, ...]:
+    trials = [trial for facts in rows for trial in (*facts.trials, *facts.twins)]
+    counted = {_place(trial) for trial in trials if trial.valid}
     return tuple(
-        Discarded(_where(trial), tuple((caution.message, caution.remedy) for caution in trial.warnings))
-        for facts in rows
-        for trial in (*facts.trials, *facts.twins)
+        Discarded(
+            _where(trial),
+            tuple((caution.message, caution.remedy) for caution in trial.warnings),
+            is_repeated=_place(trial) in counted,
+        )
+        for trial in trials
         if not trial.valid
     )
+
+
+def _place(trial: Trial) -> tuple[BackendName, int, bool]:
+    return trial.backend, trial.block, trial.twin
 
 
 def _failures(rows: tuple[Facts, ...]) -> tuple[Failure, ...]:
     """Take the first error of each backend."""
     firsts = (next((trial for trial in facts.trials if trial.first_error), None) for facts in rows)
     return tuple(
-        Failure(_where(trial), formats.many(trial.errors, "error"), trial.first_error or "")
+        Failure(_where(trial), formats.many(trial.errors, "error"), taken_apart(trial.first_error or "").text)
         for trial in firsts
         if trial is not None
     )

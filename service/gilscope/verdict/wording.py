@@ -86,7 +86,10 @@ def describe_tie(
     if measured == 1:
         return f"only {simplest} was measured: {figure(figures[simplest].throughput_rps.point)} requests/s"
     ratios = _ratios(figures, tied, is_open=is_open)
-    return f"no difference shown between {', '.join(tied)}: {ratios}. {simplest} is the simplest"
+    why = ""
+    if any(ratio.low > 1 or ratio.high < 1 for ratio in _each_ratio(figures, tied, is_open=is_open)):
+        why = OPEN_LEAST if is_open else CLOSED_LEAST
+    return f"no difference shown between {', '.join(tied)}: {ratios}{why}. {simplest} is the simplest"
 
 
 def describe_undecided(doubt: str, figures: Mapping[BackendName, Figures], *, is_open: bool) -> str:
@@ -94,19 +97,25 @@ def describe_undecided(doubt: str, figures: Mapping[BackendName, Figures], *, is
     return f"{doubt}. Measured so far: {_ratios(figures, list(figures), is_open=is_open)}"
 
 
+CLOSED_LEAST = " (a difference counts if it is surely above 5 %, and above the noise floor)"
+OPEN_LEAST = " (a difference counts if it is surely above 10 %, above the noise floor, and above what the generator can resolve)"
+"""Why an interval that leaves 1 out may show no difference: the margins of :mod:`gilscope.verdict.decision`."""
+
+
+def _each_ratio(
+    figures: Mapping[BackendName, Figures], backends: Sequence[BackendName], *, is_open: bool
+) -> list[Interval]:
+    first, *others = (figures[name].p99_ms if is_open else figures[name].throughput_rps for name in backends)
+    return [other.over(first) for other in others]
+
+
 def _ratios(figures: Mapping[BackendName, Figures], backends: Sequence[BackendName], *, is_open: bool) -> str:
     """Say how the others compare with the first: in an open loop by p99, as all that keep up have the same throughput."""
     first, *others = backends
+    ratios = zip(others, _each_ratio(figures, backends, is_open=is_open), strict=True)
     if is_open:
-        return "; ".join(
-            f"p99 on {name} is {times(figures[name].p99_ms.over(figures[first].p99_ms))} that on {first}"
-            for name in others
-        )
-    return "; ".join(
-        f"{name} has {times(figures[name].throughput_rps.over(figures[first].throughput_rps))} "
-        f"the throughput of {first}"
-        for name in others
-    )
+        return "; ".join(f"p99 on {name} is {times(ratio)} that on {first}" for name, ratio in ratios)
+    return "; ".join(f"{name} has {times(ratio)} the throughput of {first}" for name, ratio in ratios)
 
 
 def freeze_caveat(
