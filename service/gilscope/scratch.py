@@ -71,8 +71,13 @@ def sockets() -> Iterator[None]:
     """
     with folder() as path:
         # multiprocessing.util.get_temp_dir looks there first, in CPython 3.11 to 3.15; there is no public way to tell it.
-        multiprocessing.current_process()._config["tempdir"] = str(path)  # type: ignore[attr-defined] # noqa: SLF001
-        yield
+        config = multiprocessing.current_process()._config  # type: ignore[attr-defined] # noqa: SLF001
+        kept = config.get("tempdir")
+        config["tempdir"] = str(path)
+        try:
+            yield
+        finally:
+            config["tempdir"] = kept
 
 
 def _locked_folder(place: Path) -> tuple[Path, int]:

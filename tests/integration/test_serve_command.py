@@ -184,17 +184,20 @@ def scratch_folders(temporary: Path) -> set[Path]:
 def test_scratch_of_a_service_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
     env = {"TMPDIR": str(tmp_path)}
     with serving(*SMALL, env=env) as neighbour:
-        (of_the_neighbour,) = scratch_folders(tmp_path)
+        of_the_neighbour = scratch_folders(tmp_path)
+        assert of_the_neighbour
         with serving(*SMALL, env=env) as served:
-            (left,) = scratch_folders(tmp_path) - {of_the_neighbour}
+            left = scratch_folders(tmp_path) - of_the_neighbour
+            assert left
             served.process.kill()
             served.process.wait()
         with serving(*SMALL, env=env) as served:
-            (own,) = scratch_folders(tmp_path) - {of_the_neighbour}
-            assert own != left
+            own = scratch_folders(tmp_path) - of_the_neighbour
+            assert own
+            assert own.isdisjoint(left)
             served.process.send_signal(signal.SIGTERM)
             assert served.end()[0] == 0
-        assert scratch_folders(tmp_path) == {of_the_neighbour}
+        assert scratch_folders(tmp_path) == of_the_neighbour
         neighbour.process.send_signal(signal.SIGTERM)
         assert neighbour.end()[0] == 0
     assert not scratch_folders(tmp_path)

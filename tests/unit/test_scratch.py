@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gilscope.scratch import PREFIX, folder
+from gilscope.scratch import PREFIX, folder, sockets
 
 if TYPE_CHECKING:
     import pytest
@@ -21,6 +22,16 @@ with sockets():
     Path(multiprocessing.util.get_temp_dir(), "socket").touch()
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def test_sockets_are_kept_there_for_the_block_alone() -> None:
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    before = config.get("tempdir")
+    with sockets():
+        place = Path(multiprocessing.util.get_temp_dir())
+        assert place.name.startswith(PREFIX)
+    assert config.get("tempdir") == before
+    assert not place.exists()
 
 
 def test_what_a_killed_process_left_goes_with_the_next(
