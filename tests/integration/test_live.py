@@ -138,9 +138,7 @@ def test_a_lens_that_has_ended_is_replaced_once_and_then_missed() -> None:
             watched(seen)
             own.kill()
             hello = next(event.data for event in seen if event.name == "hello" and not event.data["states"])
-            assert hello["no_states"].startswith(
-                "Who waits for the GIL is not known any more: the lens has ended."
-            )
+            assert hello["no_states"].startswith("Who waits for the GIL is not known: the lens has ended.")
             assert next(event for event in seen if event.name == "point").data["states"] is None
             assert lenses(served) == []
 

@@ -209,13 +209,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             thread.join()
 
 
-@pytest.mark.parametrize("token", [[], ["--token=wrong"]], ids=["none", "wrong"])
-def test_a_service_with_a_token_wants_it(served: Served, out: Path, token: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [([], "wants its token"), (["--token=wrong"], "does not accept this token")],
+    ids=["none", "wrong"],
+)
+def test_a_service_with_a_token_wants_it(served: Served, out: Path, token: list[str], told: str) -> None:
     done = run(served.ready["url"], *token, "--seconds=1", "--out", out)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "gilscope profile: the service wants its token\n  -> --token SECRET, or GILSCOPE_TOKEN\n"
-    )
+    assert done.stderr == f"gilscope profile: the service {told}\n  -> --token SECRET, or GILSCOPE_TOKEN\n"
     assert not out.exists()
 
 
