@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,20 @@ def test_what_the_built_in_workloads_do_to_the_gil(workload: str, expected: GilC
     assert found.gil_class is expected, found
     assert found.target == workload
     assert found.pickles
+
+
+@pytest.mark.skipif(
+    tuple(map(int, platform.release().split(".")[:2])) < (6, 12),
+    reason="before Linux 6.12 the ticker cannot ask for a short slice",
+)
+def test_a_short_burst_of_work_after_each_wait_is_seen() -> None:
+    release = tuple(map(int, platform.release().split(".")[:2]))
+    require(
+        release >= (6, 12), f"before Linux 6.12 the ticker cannot ask for a short slice; this is {release}"
+    )
+    found = least_disturbed(lambda: classify(f"{FUNCTIONS}:wait_then_work", {}))
+    assert 0.25 < found.held_share < 0.5, "a third of the time"
+    assert found.gil_class is MIXED
 
 
 def test_another_busy_process_changes_nothing() -> None:

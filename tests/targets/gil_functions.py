@@ -317,3 +317,12 @@ async def block_the_loop() -> None:
 def take_long() -> int:
     """Hold the GIL in one C call, for longer than it is repeated with a small budget."""
     return (3**6_000_000).bit_length()
+
+
+def wait_then_work(waits_ms: float = 2.0, works_ms: float = 1.0) -> int:
+    """Wait, and then be Python code for so much CPU time."""
+    time.sleep(waits_ms / 1e3)
+    until, numbers = time.thread_time_ns() + int(works_ms * 1e6), 0
+    while time.thread_time_ns() < until:
+        numbers += sum(range(50))
+    return numbers
