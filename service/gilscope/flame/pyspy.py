@@ -79,6 +79,10 @@ _CAUSES = (
 )
 
 
+class CrashedError(CaptureError):
+    """py-spy died of a signal."""
+
+
 class PySpy:
     """The profiler py-spy."""
 
@@ -90,9 +94,17 @@ class PySpy:
         Without :attr:`FlameKind.WAITING` the target is never paused, at the price of a torn stack now and then. With
         it, waiting and wall graphs are taken at :data:`NATIVE_PART` of the rate, and pause it each time.
 
+        py-spy itself crashes now and then (it unwinds stacks that change under it): it is given a second chance.
+
         Raises:
             CaptureError: py-spy is missing, may not, or found nothing; with the cause and the remedy.
         """
+        try:
+            return self._capture(pid, kinds, seconds, rate_hz)
+        except CrashedError:
+            return self._capture(pid, kinds, seconds, rate_hz)
+
+    def _capture(self, pid: int, kinds: Collection[FlameKind], seconds: int, rate_hz: int) -> list[Capture]:
         modes = dict.fromkeys(_mode(kind, kinds) for kind in kinds)
         recordings = [_Recording(pid, mode, seconds, rate_hz) for mode in modes]
         with ExitStack() as stack:
@@ -208,7 +220,10 @@ class _Recording:
             ) from None
         if self._process.returncode != 0:
             reason = _reason(self._pid) if "No python processes found" in said else ""
-            raise explain(reason or said, self._process.returncode)
+            problem = explain(reason or said, self._process.returncode)
+            if self._process.returncode < 0:
+                raise CrashedError(problem.message, remedy=problem.remedy)
+            raise problem
         try:
             # As bytes: only "\n" ends a line, and a torn frame may hold any other character.
             folded = parse(self._output.read_bytes().decode(errors="replace"))
