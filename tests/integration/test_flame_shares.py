@@ -14,7 +14,7 @@ from requirements import require
 from gilscope.child import Child
 from gilscope.errors import ServiceError
 from gilscope.flame.algebra import keep, total
-from gilscope.flame.capture import Capture
+from gilscope.flame.capture import Capture, Profiler, with_second_chance
 from gilscope.flame.folded import split_frame
 from gilscope.flame.harness import is_workload
 from gilscope.flame.profilers import profiler_for
@@ -44,20 +44,21 @@ def at_work(version: str, kind: str) -> Iterator[int]:
         yield child.pid
 
 
-def graphs_of(found: list[Capture]) -> Graphs:
+def graphs_of(profiler: Profiler, pid: int) -> Graphs:
+    found = with_second_chance(lambda: profiler.capture(pid, tuple(FlameKind), SECONDS))
     return {taken.graph.kind: taken for taken in found}
 
 
 @pytest.fixture(scope="module")
 def on_threads() -> Graphs:
     with at_work("3.11", "threads") as pid:
-        return least_disturbed(lambda: graphs_of(PySpy().capture(pid, tuple(FlameKind), SECONDS)))
+        return least_disturbed(lambda: graphs_of(PySpy(), pid))
 
 
 @pytest.fixture(scope="module")
 def on_processes() -> Graphs:
     with at_work("3.11", "processes") as pid:
-        return least_disturbed(lambda: graphs_of(PySpy().capture(pid, tuple(FlameKind), SECONDS)))
+        return least_disturbed(lambda: graphs_of(PySpy(), pid))
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,8 @@ def by_both() -> tuple[Graphs, Graphs]:
         assert not isinstance(own, PySpy)
         return least_disturbed(
             lambda: (
-                graphs_of(PySpy().capture(pid, tuple(FlameKind), SECONDS)),
-                graphs_of(list(own.capture(pid, tuple(FlameKind), SECONDS))),
+                graphs_of(PySpy(), pid),
+                graphs_of(own, pid),
             )
         )
 

@@ -332,22 +332,3 @@ def test_the_modes_are_those_that_py_spy_has() -> None:
     assert HOLDERS == ("--gil", "--nonblocking")
     assert ALL == ("--idle", "--nonblocking")
     assert ALL_NATIVE == ("--idle", "--native")
-
-
-@pytest.mark.parametrize("crashes", [1, 2])
-def test_a_crash_of_py_spy_gets_a_second_chance(monkeypatch: pytest.MonkeyPatch, crashes: int) -> None:
-    tries: list[int] = []
-
-    def capture(_self: PySpy, pid: int, *_: object) -> list[Capture]:
-        tries.append(pid)
-        if len(tries) <= crashes:
-            raise pyspy.CrashedError("it said nothing, and ended with exit code -11")
-        return []
-
-    monkeypatch.setattr(PySpy, "_capture", capture)
-    if crashes == 1:
-        assert PySpy().capture(7, [FlameKind.WALL], 1) == []
-    else:
-        with pytest.raises(CaptureError, match="exit code -11"):
-            PySpy().capture(7, [FlameKind.WALL], 1)
-    assert tries == [7, 7]

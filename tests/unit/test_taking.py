@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from gilscope.errors import CaptureError, LensError
-from gilscope.flame.capture import Capture
+from gilscope.flame.capture import Capture, CrashedError
 from gilscope.lens.control import Lens
 from gilscope.lens.ledger import NOTHING, Span
 from gilscope.lens.readings import Window
@@ -57,9 +57,13 @@ class FakeProfiler:
 
     def __init__(self, events: list[str], graphs: Sequence[Graph] | None, source: str) -> None:
         self._events, self._graphs, self._source = events, graphs, source
+        self.crashes = 0
 
     def capture(self, pid: int, kinds: Collection[FlameKind], seconds: int, rate_hz: int) -> list[Capture]:
         self._events.append(f"capture {pid} {seconds} s {rate_hz} Hz")
+        if self.crashes:
+            self.crashes -= 1
+            raise CrashedError("it ended with exit code -11")
         graphs = self._graphs or [graph_of(kind, source=self._source) for kind in FlameKind if kind in kinds]
         return [Capture(graph, {("f",): graph.samples / 40} if graph.samples else {}) for graph in graphs]
 
@@ -72,24 +76,27 @@ class Taking:
         self.graphs: Sequence[Graph] | None = None
         self.source = PY_SPY
         self.counts: Iterator[int | None] = iter((100, 142))
+        self.crashes = 0
         monkeypatch.setattr(taking, "profiler_for", self._profiler_for)
         monkeypatch.setattr(taking, "answers", self._answers)
 
     def _profiler_for(self, pid: int) -> FakeProfiler:
         self.events.append(f"profiler for {pid}")
-        return FakeProfiler(self.events, self.graphs, self.source)
+        profiler = FakeProfiler(self.events, self.graphs, self.source)
+        profiler.crashes = self.crashes
+        return profiler
 
     def _answers(self, url: str | None) -> int | None:
         self.events.append(f"count {url}")
         return next(self.counts)
 
-    def observation(self, *, fails: bool = False) -> Observation:
+    def observation(self, *, fails: bool = False) -> Observation[int]:
         return Observation(cast("Lens", FakeLens(self.events, fails=fails)))
 
     def take(
         self,
         *kinds: FlameKind,
-        observation: Observation | None = None,
+        observation: Observation[int] | None = None,
         backends: Collection[BackendName] = (BackendName.THREADS,),
     ) -> list[Graph]:
         captures = take(
@@ -119,6 +126,20 @@ def test_lens_and_count_are_about_the_seconds_of_the_profiler(taken: Taking) -> 
         f"count {METRICS}",
         "window",
     ]
+
+
+def test_a_profiler_that_crashes_gets_a_second_chance_with_seconds_of_its_own(taken: Taking) -> None:
+    taken.crashes, taken.counts = 1, iter((100, 200, 242))
+    (wall,) = taken.take(FlameKind.WALL, observation=taken.observation())
+    attempt = ["open 2 s", f"count {METRICS}", "capture 4711 2 s 100 Hz"]
+    assert taken.events[2:] == [*attempt, "window", *attempt, f"count {METRICS}", "window"]
+    assert wall.requests == 42, "those of the seconds that are in the graph"
+
+
+def test_a_profiler_that_crashes_again_is_told(taken: Taking) -> None:
+    taken.crashes, taken.counts = 2, iter((100, 200))
+    with pytest.raises(CaptureError, match="exit code -11"):
+        taken.take(FlameKind.WALL, observation=taken.observation())
 
 
 def test_every_graph_knows_the_answers_and_what_the_lens_saw(taken: Taking) -> None:

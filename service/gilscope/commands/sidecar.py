@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
+from gilscope.direct import ask
 from gilscope.errors import CaptureError, UsageError
 
 if TYPE_CHECKING:
@@ -87,5 +87,5 @@ def _host_of(base: str) -> str:
 
 
 def _ask(url: str) -> Any:  # noqa: ANN401  JSON
-    with urlopen(url, timeout=ANSWER_S) as answer:  # noqa: S310  the user's own URL
+    with ask(url, ANSWER_S) as answer:
         return json.load(answer)

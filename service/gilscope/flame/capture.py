@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from gilscope.errors import CaptureError
 from gilscope.model import FlameKind, Folded, Graph
+
+T = TypeVar("T")
 
 RATE_HZ, MAX_RATE_HZ = 100, 1_000
 SECONDS, MAX_SECONDS = 5, 60
@@ -21,6 +24,10 @@ class Capture:
     folded: Folded
 
 
+class CrashedError(CaptureError):
+    """The profiler itself died of a signal: it unwinds stacks that change under it."""
+
+
 class Profiler(Protocol):
     """Takes stacks of a process and its children from outside."""
 
@@ -31,5 +38,18 @@ class Profiler(Protocol):
 
         Raises:
             CaptureError: it is missing, may not, or found nothing; with the cause and the remedy.
+            CrashedError: it died of a signal.
         """
         ...
+
+
+def with_second_chance(capture: Callable[[], T]) -> T:
+    """Capture, and once more where the profiler crashed.
+
+    Raises:
+        CaptureError: as ``capture``.
+    """
+    try:
+        return capture()
+    except CrashedError:
+        return capture()

@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 from gilscope.errors import CaptureError, RunFileError
 from gilscope.family import children
 from gilscope.flame.algebra import keep, rewrite, scale, strip_roots, total
-from gilscope.flame.capture import RATE_HZ, Capture
+from gilscope.flame.capture import RATE_HZ, Capture, CrashedError
 from gilscope.flame.folded import is_root, parse, split_frame
 from gilscope.flame.harness import without_helpers
 from gilscope.flame.pausing import PauseMeter
@@ -79,10 +79,6 @@ _CAUSES = (
 )
 
 
-class CrashedError(CaptureError):
-    """py-spy died of a signal."""
-
-
 class PySpy:
     """The profiler py-spy."""
 
@@ -94,17 +90,10 @@ class PySpy:
         Without :attr:`FlameKind.WAITING` the target is never paused, at the price of a torn stack now and then. With
         it, waiting and wall graphs are taken at :data:`NATIVE_PART` of the rate, and pause it each time.
 
-        py-spy itself crashes now and then (it unwinds stacks that change under it): it is given a second chance.
-
         Raises:
             CaptureError: py-spy is missing, may not, or found nothing; with the cause and the remedy.
+            CrashedError: it died of a signal.
         """
-        try:
-            return self._capture(pid, kinds, seconds, rate_hz)
-        except CrashedError:
-            return self._capture(pid, kinds, seconds, rate_hz)
-
-    def _capture(self, pid: int, kinds: Collection[FlameKind], seconds: int, rate_hz: int) -> list[Capture]:
         modes = dict.fromkeys(_mode(kind, kinds) for kind in kinds)
         recordings = [_Recording(pid, mode, seconds, rate_hz) for mode in modes]
         with ExitStack() as stack:

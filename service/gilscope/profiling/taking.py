@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from http.client import HTTPException
-from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from gilscope.direct import ask
 from gilscope.errors import CaptureError
-from gilscope.flame.capture import RATE_HZ, Capture
+from gilscope.flame.capture import RATE_HZ, Capture, CrashedError, with_second_chance
 from gilscope.flame.profilers import profiler_for
-from gilscope.model import BackendName, FlameKind, Graph
+from gilscope.model import BackendName, Caution, FlameKind, Graph
 from gilscope.profiling.agreement import beside_lens
 from gilscope.profiling.observing import Observation
 
@@ -31,7 +31,7 @@ def take(
     seconds: int,
     rate_hz: int = RATE_HZ,
     *,
-    observation: Observation,
+    observation: Observation[int],
     backends: Collection[BackendName] = (),
     metrics_url: str | None = None,
 ) -> list[Capture]:
@@ -45,10 +45,18 @@ def take(
         CaptureError: there are no stacks; with the cause and the remedy.
     """
     profiler = profiler_for(pid)
-    observation.open_window(seconds)
-    before = answers(metrics_url)
-    captures = profiler.capture(pid, kinds, seconds, rate_hz)
-    after = answers(metrics_url)
+
+    def once() -> tuple[Sequence[Capture], int | None, int | None]:
+        observation.open_window(seconds)
+        before = answers(metrics_url)
+        try:
+            captures = profiler.capture(pid, kinds, seconds, rate_hz)
+        except CrashedError:
+            observation.window()  # it has to be over before another one begins
+            raise
+        return captures, before, answers(metrics_url)
+
+    captures, before, after = with_second_chance(once)
     _require_any(captures, seconds)
     window = observation.window()
     reading = None if window is None else window.reading()
@@ -78,12 +86,17 @@ def _completed(graph: Graph, requests: int | None, backends: Collection[BackendN
     return replace(graph, requests=requests, notes=notes)
 
 
+def no_graphs(problem: CaptureError) -> Caution:
+    """Say that flame graphs are missing, and why."""
+    return Caution("no-profile", f"no flame graphs: {problem.message}", problem.remedy or "see the reason")
+
+
 def answers(metrics_url: str | None) -> int | None:
     """Return how many requests a gilscope service has answered with success so far; None where it does not tell."""
     if metrics_url is None:
         return None
     with contextlib.suppress(OSError, ValueError, HTTPException):
-        with urlopen(metrics_url, timeout=_ANSWER_S) as reply:  # noqa: S310  the service's own
+        with ask(metrics_url, _ANSWER_S) as reply:
             text = reply.read().decode()
         return round(
             sum(
