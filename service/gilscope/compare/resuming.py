@@ -22,10 +22,7 @@ def left(plan: Plan, trials: Iterable[Trial]) -> Iterator[Slot]:
     would choose among outcomes, and a function that kills its process would be tried for ever. What the generator or the
     machine spoilt has its second attempt left, unless that is there too.
     """
-    known = {
-        (trial.workload, trial.backend, trial.block, trial.twin): trial
-        for trial in sorted(trials, key=lambda trial: trial.attempt)
-    }
+    known = {trial.place_in_plan: trial for trial in sorted(trials, key=lambda trial: trial.attempt)}
     for slot in schedule(plan):
         trial = known.get((slot.target.workload, slot.backend, slot.block, slot.twin))
         if trial is None:

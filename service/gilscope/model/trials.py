@@ -218,6 +218,11 @@ class Trial:
     histograms: Mapping[str, str] = field(default_factory=dict)
     gil_enabled: bool | None = None
 
+    @property
+    def place_in_plan(self) -> tuple[str, BackendName, int, bool]:
+        """What both attempts at a trial have in common: workload, backend, block, and whether it is the twin of another."""
+        return self.workload, self.backend, self.block, self.twin
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:

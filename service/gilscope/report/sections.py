@@ -365,20 +365,16 @@ def _notes(rows: tuple[Facts, ...]) -> tuple[Note, ...]:
 
 def _discarded(rows: tuple[Facts, ...]) -> tuple[Discarded, ...]:
     trials = [trial for facts in rows for trial in (*facts.trials, *facts.twins)]
-    counted = {_place(trial) for trial in trials if trial.valid}
+    counted = {trial.place_in_plan for trial in trials if trial.valid}
     return tuple(
         Discarded(
             _where(trial),
             tuple((caution.message, caution.remedy) for caution in trial.warnings),
-            is_repeated=_place(trial) in counted,
+            is_repeated=trial.place_in_plan in counted,
         )
         for trial in trials
         if not trial.valid
     )
-
-
-def _place(trial: Trial) -> tuple[BackendName, int, bool]:
-    return trial.backend, trial.block, trial.twin
 
 
 def _failures(rows: tuple[Facts, ...]) -> tuple[Failure, ...]:

@@ -149,7 +149,8 @@ def _ties_reason(
     *,
     is_open: bool,
 ) -> str:
-    told = describe_tie(tied, figures, measured=len(figures), is_open=is_open)
+    least = LATENCY_MARGIN if is_open else TIE_MARGIN
+    told = describe_tie(tied, figures, least, measured=len(figures), is_open=is_open)
     return _sentences(told, explain_tie(tied, waits))
 
 
@@ -306,16 +307,13 @@ def _spoilt(trials: Sequence[Trial]) -> Iterator[str]:
             "(--lenient)"
         )
     planned = [trial for trial in trials if trial.attempt == 1]
-    lost = sum(not any(other.valid for other in trials if _same_place(other, trial)) for trial in planned)
+    counted = {trial.place_in_plan for trial in trials if trial.valid}
+    lost = sum(trial.place_in_plan not in counted for trial in planned)
     if lost:
         yield (
             f"{lost} of {len(planned)} trials do not count, some of them after a second attempt: "
             "see the reasons beside them"
         )
-
-
-def _same_place(one: Trial, other: Trial) -> bool:
-    return (one.backend, one.block, one.twin) == (other.backend, other.block, other.twin)
 
 
 def _unmeasured(trials: Sequence[Trial]) -> Iterator[str]:

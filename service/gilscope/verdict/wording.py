@@ -77,29 +77,31 @@ def _pings(
 def describe_tie(
     tied: Sequence[BackendName],
     figures: Mapping[BackendName, Figures],
+    least: float,
     *,
     measured: int,
     is_open: bool = False,
 ) -> str:
-    """Say among which backends no difference was shown, how close they are, and which is the simplest."""
+    """Say among which backends no difference was shown, how close they are, and which is the simplest.
+
+    ``least`` is the share by which they would have had to differ: an interval that leaves 1 out does not decide by itself.
+    """
     simplest = tied[0]
     if measured == 1:
         return f"only {simplest} was measured: {figure(figures[simplest].throughput_rps.point)} requests/s"
     ratios = _ratios(figures, tied, is_open=is_open)
     why = ""
     if any(ratio.low > 1 or ratio.high < 1 for ratio in _each_ratio(figures, tied, is_open=is_open)):
-        why = OPEN_LEAST if is_open else CLOSED_LEAST
+        resolved = ", and above what the generator can resolve" if is_open else ""
+        why = (
+            f" (a difference counts if it is surely above {percent(least)}, above the noise floor{resolved})"
+        )
     return f"no difference shown between {', '.join(tied)}: {ratios}{why}. {simplest} is the simplest"
 
 
 def describe_undecided(doubt: str, figures: Mapping[BackendName, Figures], *, is_open: bool) -> str:
     """Say why nothing can be decided, and what was measured all the same."""
     return f"{doubt}. Measured so far: {_ratios(figures, list(figures), is_open=is_open)}"
-
-
-CLOSED_LEAST = " (a difference counts if it is surely above 5 %, and above the noise floor)"
-OPEN_LEAST = " (a difference counts if it is surely above 10 %, above the noise floor, and above what the generator can resolve)"
-"""Why an interval that leaves 1 out may show no difference: the margins of :mod:`gilscope.verdict.decision`."""
 
 
 def _each_ratio(
