@@ -178,7 +178,7 @@ def test_an_observation_sees_what_the_lens_does(nursery: Nursery) -> None:
 
 
 def test_an_observation_without_a_lens_sees_nothing_and_says_nothing() -> None:
-    observation = Observation(None)
+    observation: Observation[int] = Observation(None)
     observation.watch(5)
     observation.open_window(2.0)
     assert observation.window() is None

@@ -20,7 +20,7 @@ from gilscope.errors import LensError
 from gilscope.lens.ledger import Span
 from gilscope.lens.readings import Window
 from gilscope.live.reading import LensTotals
-from gilscope.model import Caution, StateSeconds, ThreadRole
+from gilscope.model import StateSeconds, ThreadRole
 
 LOOP, WORKER, OTHER = ThreadRole
 
@@ -133,6 +133,19 @@ def nobody_listens() -> bool:
     return not [thread for thread in threading.enumerate() if thread.name == "onlooker"]
 
 
+@contextmanager
+def looking_at(url: str) -> Iterator[Onlooker]:
+    with Onlooker() as looking:
+        looking.watch(url)
+        yield looking
+
+
+def window_of(url: str) -> Window:
+    with looking_at(url) as looking:
+        looking.open_window(0.1)
+        return looking.window()
+
+
 EVERY_S = 0.02
 
 
@@ -154,16 +167,14 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quickly")
 def test_a_service_is_looked_at_for_a_window_and_let_alone() -> None:
-    with Page(going_on).up() as url, Onlooker(url, wants_lens=True) as looking:
+    with Page(going_on).up() as url, looking_at(url) as looking:
         assert looking.ran_on == RanOn("3.14.2", gil_enabled=True)
         windows = []
         for _ in range(2):
             looking.open_window(8 * EVERY_S)
             windows.append(looking.window())
-        assert looking.caution is None
     assert nobody_listens()
     for window in windows:
-        assert window is not None
         assert window == seen(window.seconds)
         assert 1 <= window.seconds <= 60, "whole events; as many as came"
 
@@ -235,7 +246,7 @@ def odd() -> Iterator[Event]:
             "several processes share the service's port, and each sees only itself",
             "gilscope serve with one process",
         ),
-        (Page(blind_meanwhile, hangs=True), "the lens has ended.", "see the reason"),
+        (Page(blind_meanwhile, hangs=True), "the lens has ended.", None),
         (Page(seen_once), "{url}/live has ended", SEE),
         (Page(seen_once, hangs=True), "{url}/live says nothing of its lens any more", SEE),
         (Page(silent, status=503), "{url}/live cannot be read: 503 Service Unavailable", SEE),
@@ -257,46 +268,40 @@ def odd() -> Iterator[Event]:
         "odd",
     ],
 )
-def test_what_cannot_be_seen_is_a_caution(
-    page: Page, message: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_be_seen_is_told(
+    page: Page, message: str, remedy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onlooker, "START_S", 0.2)
     with page.up() as url:
-        with Onlooker(url, wants_lens=True) as looking:
-            looking.open_window(0.1)
-            assert looking.window() is None
+        with pytest.raises(LensError) as caught:
+            window_of(url)
         assert nobody_listens()
-    told = f"GIL wait was not measured: {message.format(url=url)}"
-    assert looking.caution == Caution("no-lens", told, remedy)
+    assert (caught.value.message, caught.value.remedy) == (message.format(url=url), remedy)
 
 
 @pytest.mark.usefixtures("quickly")
 def test_a_window_ends_with_something_new() -> None:
-    with Page(twice_the_same, hangs=True).up() as url, Onlooker(url, wants_lens=True) as looking:
+    with Page(twice_the_same, hangs=True).up() as url, looking_at(url) as looking:
         looking.open_window(0.05)
         assert looking.window() == seen(3.0)
 
 
-def test_a_service_that_is_not_there_is_a_caution() -> None:
+def test_a_service_that_is_not_there_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with Onlooker(url, wants_lens=True) as looking:
-        assert looking.window() is None
-    assert looking.caution is not None
-    assert "Connection refused" in looking.caution.message
+    with pytest.raises(LensError, match="Connection refused"), looking_at(url):
+        pass
+
+
+def test_nobody_is_asked_before_there_is_something_to_look_at() -> None:
+    with Onlooker() as looking:
+        looking.prepare()
+        assert nobody_listens()
     assert looking.ran_on == RanOn()
-
-
-def test_nobody_looks_where_no_lens_is_wanted() -> None:
-    page = Page(going_on)
-    with page.up() as url, Onlooker(url, wants_lens=False) as looking:
-        looking.open_window(1.0)
-        assert (looking.window(), looking.caution, looking.ran_on) == (None, None, RanOn())
-    assert page.asked == []
 
 
 def test_a_path_before_the_page_is_kept() -> None:
     page = Page(blind)
-    with page.up() as url, Onlooker(f"{url}/behind/a/proxy", wants_lens=True):
+    with page.up() as url, pytest.raises(LensError), looking_at(f"{url}/behind/a/proxy"):
         pass
     assert page.asked == ["/behind/a/proxy/live"]

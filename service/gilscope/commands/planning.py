@@ -17,7 +17,7 @@ from gilscope.commands.compare_options import DEMO_PAIRED, PRESETS, SEARCH, USER
 from gilscope.compare.plan import warmup_for
 from gilscope.errors import CaptureError, UsageError
 from gilscope.limits import most_files
-from gilscope.model import BackendName, Caution, Load, LoadKind, Plan, Sweep, Target
+from gilscope.model import BackendName, Load, LoadKind, Plan, Sweep, Target
 
 if TYPE_CHECKING:
     from gilscope.compare.preflight import Checked
@@ -163,6 +163,7 @@ def _check_elsewhere(options: argparse.Namespace) -> list[Checked]:
     """Check what a service that runs already has; where it takes no profiles, the comparison goes without."""
     from gilscope.compare.elsewhere import ask_service, check_elsewhere  # noqa: PLC0415
     from gilscope.profiling.asking import ProfilesThere  # noqa: PLC0415
+    from gilscope.profiling.taking import no_graphs  # noqa: PLC0415
 
     first, *others = check_elsewhere(
         ask_service(options.url), options.targets, pairs(options.arg), options.backends
@@ -173,10 +174,7 @@ def _check_elsewhere(options: argparse.Namespace) -> list[Checked]:
         ProfilesThere(options.url, options.token).require()
     except CaptureError as problem:
         options.no_profiles = True
-        caution = Caution(
-            "no-profile", f"no flame graphs: {problem.message}", problem.remedy or "see the reason"
-        )
-        first = replace(first, cautions=(*first.cautions, caution))
+        first = replace(first, cautions=(*first.cautions, no_graphs(problem)))
     return [first, *others]
 
 

@@ -70,12 +70,9 @@ def require_there(url: str) -> None:
         ServiceGoneError: nobody is.
     """
     try:
-        with ask(f"{url}/ping", THERE_S):
-            return
+        ask(f"{url}/ping", THERE_S).close()
     except HTTPError as refusal:
         refusal.close()
-    except TimeoutError:
-        return
     except (OSError, HTTPException) as problem:
         reason = getattr(problem, "reason", problem)
         if not isinstance(reason, TimeoutError):

@@ -23,7 +23,7 @@ from gilscope.lens.ledger import Span
 from gilscope.lens.readings import Window
 from gilscope.lens.sampler import SETTLE_S
 from gilscope.live.reading import NOT_KNOWN, LensTotals, States
-from gilscope.model import Caution, StateSeconds, ThreadRole
+from gilscope.model import StateSeconds, ThreadRole
 
 SILENCE_S = 10.0
 """So long without an event, of which there is one a second, means that there will be none."""
@@ -40,17 +40,15 @@ class _Seen(NamedTuple):
 
 
 class Onlooker:
-    """Reads the stream of one service while the block lasts. What it cannot see is a caution, and no error.
+    """Reads the stream of one service until the block ends: used as a lens of ours is, over a URL in place of a process.
 
     The lens there settles its accounts once a second, so that what is told of a window is of one that begins and ends up
     to two seconds later: the load lasts until that is known.
     """
 
-    def __init__(self, url: str, *, wants_lens: bool) -> None:
-        """``url`` is the service's; without ``wants_lens`` nothing is looked at."""
-        self.caution: Caution | None = None
+    def __init__(self) -> None:
         self.ran_on = RanOn()
-        self._url, self._wants_lens = url, wants_lens
+        self._url = ""
         self._change = Condition()
         self._hello: Mapping[str, Any] = {}
         self._seen: list[_Seen] = []
@@ -61,10 +59,6 @@ class Onlooker:
         self._thread = Thread(target=self._listen, name="onlooker", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._wants_lens:
-            self._thread.start()
-            with self._surviving():
-                self._await_hello()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,22 +70,17 @@ class Onlooker:
         if self._thread.is_alive():
             self._thread.join(SILENCE_S)
 
-    @contextlib.contextmanager
-    def _surviving(self) -> Iterator[None]:
-        try:
-            yield
-        except LensError as problem:
-            self._wants_lens = False
-            self.caution = Caution(
-                "no-lens", f"GIL wait was not measured: {problem.message}", problem.remedy or "see the reason"
-            )
+    def prepare(self) -> None:
+        """Do nothing: the lens is the service's."""
 
-    def _await_hello(self) -> None:
-        """Wait until the service has said what it runs on, and whether it has a lens.
+    def watch(self, url: str, /) -> None:
+        """Begin to read, and wait until the service has said what it runs on, and whether it has a lens.
 
         Raises:
             LensError: it has none, with the reason; or it says nothing.
         """
+        self._url = url
+        self._thread.start()
         telling = ("states", "no_states", "shared")
         if not self._until(lambda: any(map(self._hello.get, telling)), START_S):
             self._give_up("says nothing")
@@ -127,14 +116,12 @@ class Onlooker:
         self._begin_s = now + SETTLE_S
         self._end_s = max(self._begin_s, now + seconds)
 
-    def window(self) -> Window | None:
-        """Return what was seen, once the window is over; None where nothing was."""
-        with self._surviving():
-            if self._wants_lens:
-                return self._window()
-        return None
+    def window(self) -> Window:
+        """Wait until the window is over, and return what was seen in it.
 
-    def _window(self) -> Window:
+        Raises:
+            LensError: nothing is seen any more, with the reason.
+        """
         wait_s = max(0.0, self._end_s - time.monotonic()) + LATE_S
         is_over = self._until(
             lambda: len(self._of_window()) == 2 or bool(self._hello.get("no_states")), wait_s

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gilscope.address import split_address
 from gilscope.compare.elsewhere import query_of, require_there
@@ -21,14 +21,13 @@ from gilscope.compare.watching import Phase, Watcher
 from gilscope.errors import CaptureError, LoadError, ServiceError
 from gilscope.flame.capture import Capture
 from gilscope.lens.control import Lens
-from gilscope.lens.readings import Window
 from gilscope.load.control import Generator
 from gilscope.load.orders import Order
 from gilscope.model import Caution, FlameKind, Interpreter, LoadKind, Plan, Samples, Target, Trial
 from gilscope.objective import parse_slo
 from gilscope.profiling.asking import ProfilesThere
 from gilscope.profiling.observing import Observation
-from gilscope.profiling.taking import take
+from gilscope.profiling.taking import no_graphs, take
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +75,6 @@ class Outcome:
     captures: tuple[Capture, ...] = ()
 
 
-class Observing(Protocol):
-    """What sees the service's threads; without it an explanation is lost, no figure."""
-
-    caution: Caution | None
-
-    def open_window(self, seconds: float) -> None:
-        """Begin to measure, for so long."""
-        ...
-
-    def window(self) -> Window | None:
-        """Return what was seen, once the window is over; None where nothing was."""
-        ...
-
-
 class Subject(NamedTuple):
     """A service under test: where it is, what sees its threads, and how its stacks are captured, for so many seconds.
 
@@ -99,7 +84,7 @@ class Subject(NamedTuple):
     url: str
     pid: int | None
     ran_on: RanOn
-    observation: Observing
+    observation: Observation[int] | Observation[str]
     capture: Callable[[int], Sequence[Capture]]
     require_alive: Callable[[], None]
 
@@ -128,8 +113,12 @@ class TrialRunner:
         plan, there = self.setting.plan, ProfilesThere(self.setting.plan.url or "", self.setting.token)
         require_still_there = partial(require_there, there.url)
         require_still_there()
-        with Onlooker(there.url, wants_lens=plan.lens) as onlooker:
-            subject = Subject(there.url, None, onlooker.ran_on, onlooker, there.captures, require_still_there)
+        with Onlooker() as onlooker:
+            observation = Observation(onlooker if plan.lens else None)
+            observation.watch(there.url)
+            subject = Subject(
+                there.url, None, onlooker.ran_on, observation, there.captures, require_still_there
+            )
             return self._under_load(slot, subject)
 
     def _measure(self, slot: Slot) -> Outcome:
@@ -200,10 +189,7 @@ class TrialRunner:
         try:
             return replace(measured, captures=tuple(subject.capture(seconds)))
         except CaptureError as problem:
-            caution = Caution(
-                "no-profile", f"no flame graphs: {problem.message}", problem.remedy or "see the reason"
-            )
-            return replace(measured, trial=_with_caution(trial, caution))
+            return replace(measured, trial=_with_caution(trial, no_graphs(problem)))
         finally:
             self.stopwatch.profiling_s += time.monotonic() - begun
 
