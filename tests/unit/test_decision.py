@@ -73,7 +73,7 @@ def test_an_interval_that_leaves_1_out_and_does_not_decide_says_why() -> None:
     figures = {ASYNCIO: (300.0, 5.0), THREADS: (309.0, 5.0)}
     reason = verdict_of(figures).reason
     assert "threads has 1.03x" in reason
-    assert "(a difference counts if it is surely above 5.0 %, above the noise floor)" in reason
+    assert "(a difference counts if it is surely above 5.0 %, and above the noise floor)" in reason
     assert "counts if" not in verdict_of({ASYNCIO: (300.0, 5.0), THREADS: (300.0, 5.0)}).reason
 
 

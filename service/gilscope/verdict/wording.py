@@ -92,10 +92,8 @@ def describe_tie(
     ratios = _ratios(figures, tied, is_open=is_open)
     why = ""
     if any(ratio.low > 1 or ratio.high < 1 for ratio in _each_ratio(figures, tied, is_open=is_open)):
-        resolved = ", and above what the generator can resolve" if is_open else ""
-        why = (
-            f" (a difference counts if it is surely above {percent(least)}, above the noise floor{resolved})"
-        )
+        rest = "the noise floor and what the generator can resolve" if is_open else "the noise floor"
+        why = f" (a difference counts if it is surely above {percent(least)}, and above {rest})"
     return f"no difference shown between {', '.join(tied)}: {ratios}{why}. {simplest} is the simplest"
 
 
