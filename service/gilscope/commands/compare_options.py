@@ -25,7 +25,7 @@ class Preset:
 
 
 DEMO_PAIRED = ("primes",)
-"""The demo has to fit into three minutes: one A/A pair per block."""
+"""The demo is to take some three minutes: one A/A pair per block."""
 
 SEARCH = Preset(1.0, 10.0, 1, 0)
 """Of each rate that is tried for --slo."""
