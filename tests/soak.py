@@ -30,6 +30,8 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from served import Served, client, leave, memory_kb, serving
 
+from gilscope.environments import prepare
+
 WORK = {"primes": "n=500", "json_roundtrip": "kilobytes=20"}
 LEFT, LEFT_WITHIN_S = "sha256?megabytes=1", 0.05
 LIMIT_S = 1.0
@@ -223,10 +225,15 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--kill-every", type=float, default=3.0, metavar="S")
-    parser.add_argument("--python", default=sys.executable, metavar="PATH", help="of the service")
+    parser.add_argument(
+        "--python",
+        metavar="PATH",
+        help="that the service runs on, in an environment as compare --python makes it",
+    )
     options = parser.parse_args()
+    python = prepare([options.python], print)[0].executable if options.python else sys.executable
     workloads = [f"--workload={name}" for name in (*WORK, LEFT.partition("?")[0], f"{DEADLY}:rest_async")]
-    with serving(*workloads, "--pool-size=2", f"--time-limit={LIMIT_S}", python=options.python) as served:
+    with serving(*workloads, "--pool-size=2", f"--time-limit={LIMIT_S}", python=python) as served:
         tree = served.tree()
         fine = asyncio.run(soak(served, options.seconds, options.kill_every))
         tree += [process for process in served.tree() if process not in tree]
