@@ -109,8 +109,28 @@ def test_bad_usage_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[st
     assert ended.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "error: " in printed.err
-    assert "Traceback" not in printed.err
+    first, remedy = printed.err.splitlines()
+    assert first.startswith(f"gilscope{' ' + argv[0] if argv and argv[0] in COMMANDS else ''}: ")
+    assert remedy.startswith("  -> ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ("compare --slow p99=1s", "compare: unrecognized arguments: --slow\n  -> did you mean --slo? "),
+        ("compare --backends asyncio primes --arg n=1 threads", "compare: unrecognized arguments: threads\n  -> list "),
+        ("compare primes --quick sha256", "compare: unrecognized arguments: sha256\n  -> name them all together"),
+        ("serve --xyz", "serve: unrecognized arguments: --xyz\n  -> gilscope serve --help\n"),
+        ("compare --rate -1", "compare: argument --rate: takes 0.1 to 100000, not -1\n  -> gilscope compare --help\n"),
+        ("compre", "invalid choice: 'compre' (choose from "),
+    ],
+)  # fmt: skip
+def test_what_nothing_takes_is_told_with_what_may_have_been_meant(
+    argv: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(argv.split())
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,20 @@ Exit codes: 0 done, 1 the run itself failed, 2 bad usage or input, 130 interrupt
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from difflib import get_close_matches
+from typing import NoReturn, Protocol
 
 from gilscope import __version__
 from gilscope.commands import classify, compare, diff, profile, report, serve, textbook, top
-from gilscope.errors import INTERRUPTED, GilscopeError
+from gilscope.errors import INTERRUPTED, GilscopeError, UsageError
+from gilscope.model import BackendName
 
 
 class Command(Protocol):
@@ -45,9 +48,32 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains as all of gilscope does, in a message and a remedy: a usage of thirty lines would bury them."""
+
+    def error(self, message: str) -> NoReturn:
+        self.refuse(message, f"{self.prog} --help")
+
+    def refuse(self, message: str, remedy: str) -> NoReturn:
+        self.exit(UsageError.exit_code, f"{self.prog}: {UsageError(message, remedy=remedy)}\n")
+
+    def refuse_unknown(self, words: Sequence[str]) -> NoReturn:
+        """Refuse words that nothing takes, and name what may have been meant."""
+        options = re.findall(r"--[a-z-]+", self.format_usage())
+        near = [close for word in words for close in get_close_matches(word.partition("=")[0], options, n=1)]
+        remedy = f"{self.prog} --help"
+        if near:
+            remedy = f"did you mean {' and '.join(near)}? All options: {remedy}"
+        elif set(words) <= set(BackendName):
+            remedy = "list backends with commas: --backends asyncio,threads"
+        elif not any(word.startswith("-") for word in words):
+            remedy = f"name them all together, right after {self.prog}"
+        self.refuse(f"unrecognized arguments: {' '.join(words)}", remedy)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gilscope",
         description="Should this function run on the event loop, in threads, in processes or in "
         "subinterpreters? Measured under load on your own machine, with the evidence.",
@@ -64,13 +90,16 @@ def build_parser() -> argparse.ArgumentParser:
         )
         command.add_arguments(sub)
         sub.add_argument("--debug", action="store_true", help="show a traceback with an error")
+        sub.set_defaults(refuse_unknown=sub.refuse_unknown)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``argv`` (default: the process's own arguments) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    options = build_parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
+    options, unknown = build_parser().parse_known_args(arguments, argparse.Namespace(arguments=arguments))
+    if unknown:
+        options.refuse_unknown(unknown)
     with _interrupted_by_signals() as told:
         code = _run(options)
     return 128 + told[0] if told and code == INTERRUPTED else code
