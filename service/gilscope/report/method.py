@@ -224,7 +224,8 @@ def _intervals(blocks: int) -> tuple[str, str]:
         (
             f"Every interval is a 95 % confidence interval: a bootstrap over the {formats.many(blocks, 'block')} and then"
             " over one-second windows, never over single requests, for those are not independent."
-            f" Ratios are against {BASELINE}. Percentiles come from the pooled raw samples of all valid trials."
+            f" Ratios are against {BASELINE}. Percentiles come from the raw samples of all valid trials: pooled where they are"
+            " drawn; the p99 of a verdict is the median of the blocks' own, which no single disturbance decides."
         ),
     )
 
