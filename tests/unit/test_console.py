@@ -72,6 +72,7 @@ def test_the_headline_of_a_tie_names_the_tied_and_the_recommended() -> None:
 
 def test_the_headline_of_what_is_undecided_recommends_nobody() -> None:
     assert headline(replace(TIE, ties=(), recommended=None)) == "http_fetch: undecided"
+    assert headline(replace(TIE, recommended=None)) == "http_fetch: undecided between asyncio, threads"
 
 
 def test_the_headline_of_a_single_backend_claims_nothing() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from factories import LOAD
 from judged_trials import TARGET, samples_of, trial_of
 
 from gilscope.model import (
@@ -11,12 +12,15 @@ from gilscope.model import (
     BackendName,
     Caution,
     Interval,
+    Load,
+    LoadKind,
     ProbeSamples,
     Samples,
     Trial,
     Verdict,
 )
-from gilscope.verdict.decision import CALMER, UNSETTLED, beats, judge, suffers
+from gilscope.verdict.decision import CALMER, beats, judge, suffers
+from gilscope.verdict.wording import TOO_WIDE
 
 ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
 BLOCKS = 3
@@ -269,13 +273,37 @@ def test_suffering_is_sure_and_felt(low: float, difference_ms: float, felt: bool
     assert suffers(Interval(low, 3.0, 4.0), difference_ms) is felt
 
 
-def test_a_tie_that_is_merely_unknown_says_so() -> None:
-    even = samples_of(300, 5)
-    trials, samples = measure({ASYNCIO: even, THREADS: even})
-    assert judge(TARGET, trials, samples, seed=1).caveats == ()
-    slow = samples_of(150, 5)
-    spoilt = next(trial for trial in trials if trial.backend is THREADS)
-    assert spoilt.samples is not None
-    samples[spoilt.samples] = slow
-    verdict = judge(TARGET, trials, samples, seed=1)
-    assert (verdict.winner, verdict.caveats) == (None, (UNSETTLED,))
+def unlike_in_one_block(better: BackendName, load: Load) -> Verdict:
+    """Judge two backends that are equal but in one block of three, where one has half the throughput of the other."""
+    trials, samples = measure(dict.fromkeys((ASYNCIO, THREADS), samples_of(300, 5)))
+    assert judge(TARGET, trials, samples, seed=1).recommended is ASYNCIO
+    samples[next(trial.samples or "" for trial in trials if trial.backend is not better)] = samples_of(150, 5)
+    return judge(TARGET, [replace(trial, load=load) for trial in trials], samples, seed=1)
+
+
+LOADS = pytest.mark.parametrize(
+    ("load", "what"),
+    [
+        (LOAD, "the throughput of asyncio"),
+        (replace(LOAD, kind=LoadKind.OPEN, users=None, rate=100.0), "that on asyncio"),
+    ],
+    ids=["closed", "open"],
+)
+
+
+@LOADS
+def test_where_another_may_well_be_much_better_it_is_undecided_and_nobody_recommended(
+    load: Load, what: str
+) -> None:
+    verdict = unlike_in_one_block(THREADS, load)
+    assert (verdict.winner, verdict.recommended, verdict.conclusive) == (None, None, False)
+    assert verdict.ties == (ASYNCIO, THREADS)
+    assert f"{what}. That is {TOO_WIDE}" in verdict.reason
+    assert "simplest" not in verdict.reason
+
+
+@LOADS
+def test_that_another_may_well_be_much_worse_is_no_reason_against_the_simplest(load: Load, what: str) -> None:
+    verdict = unlike_in_one_block(ASYNCIO, load)
+    assert (verdict.winner, verdict.recommended) == (None, ASYNCIO)
+    assert f"{what}. asyncio is the simplest" in verdict.reason

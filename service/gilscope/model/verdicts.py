@@ -42,7 +42,8 @@ class Verdict:
     """What the run concludes about one workload.
 
     ``winner`` is None for a tie, and then ``ties`` lists the backends among which the evidence shows no
-    difference; ``recommended`` is the winner, or the simplest of the tied. All are empty where nothing could be decided.
+    difference; ``recommended`` is the winner, or the simplest of the tied, None where another of them may well be much
+    better. All are empty where nothing could be decided.
     ``conclusive`` says whether there is a winner. ``reason`` says it with its numbers, ``caveats`` what a reader must
     know before acting on it. Ratios are against ``baseline``, which is :data:`BASELINE` wherever that was measured.
     ``noise`` is None where no backend was tried twice per block; ``rough_p99`` names the backends whose p99 comes from

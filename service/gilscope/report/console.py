@@ -22,7 +22,8 @@ def headline(verdict: Verdict) -> str:
     if verdict.winner is not None:
         return f"{verdict.workload}: {verdict.winner}"
     if verdict.recommended is None:
-        return f"{verdict.workload}: {'undecided' if verdict.throughput_rps else 'no verdict'}"
+        between = f" between {', '.join(verdict.ties)}" if verdict.ties else ""
+        return f"{verdict.workload}: {f'undecided{between}' if verdict.throughput_rps else 'no verdict'}"
     if len(verdict.ties) > 1:
         return f"{verdict.workload}: a tie of {', '.join(verdict.ties)}; use {verdict.recommended}"
     return f"{verdict.workload}: {verdict.recommended}, with nothing to compare it to"

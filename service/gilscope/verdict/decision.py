@@ -5,7 +5,8 @@
 2. In an open loop every backend is offered the same, so among those that are left, one whose own p99 is surely longer is
    out, by the same measure; differences within the generator's own resolution do not count.
 3. Among those that are left, one whose neighbours suffer markedly more (``/ping`` p99), and more than the noise floor, is out.
-4. If one is left, it wins. If several are, the evidence shows no difference, and the simplest is recommended.
+4. If one is left, it wins. If several are, the evidence shows no difference, and the simplest is recommended; unless the
+   intervals are so wide that another may well be much better: then which of them is best is undecided.
 5. Where a backend has a single block, which shows no spread, or too few A/A pairs count to tell what is noise, nothing
    is decided: there is neither a winner nor a tie, and nobody is recommended.
 
@@ -43,6 +44,7 @@ from gilscope.verdict.wording import (
     describe_winner,
     fastest_first,
     freeze_caveat,
+    tie_ratios,
 )
 
 TIE_MARGIN = 0.05
@@ -53,12 +55,14 @@ ONE_BLOCK = "of {backends} a single block counts, which shows no spread: {remedy
 NO_NOISE = "too few A/A pairs count to tell what is noise: {remedy}"
 CALMER = "a quieter machine, or more --blocks"
 
-WIDE = 0.25
-UNSETTLED = "the intervals are too wide to tell: more --blocks, or a quieter machine"
-"""Said of a tie whose throughput ratios may well differ by a quarter: it is not known to be equal."""
+WIDE = 1.25
+"""Nobody is recommended beside whom another may well have a quarter more throughput."""
 
 LATENCY_MARGIN = 0.10
 """p99 of an open loop within 10 % of each other count as equal."""
+
+WIDE_LATENCY = 1.5
+"""Nor, in an open loop, whose p99 may well be half as long again as another's: a p99 varies more than a throughput."""
 
 NEIGHBOUR_RATIO = 2.0
 NEIGHBOUR_MS = 20.0
@@ -87,13 +91,14 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
     contenders = _not_beaten(figures, noise)
     quick = _quick(contenders, figures, noise, resolution_ms(trials)) if _open(trials) else contenders
     kind = _considerate(quick, figures, _ping_noise(noise))
-    recommended = kind[0]
-    winner = recommended if len(kind) == 1 and len(figures) > 1 else None
+    simplest = kind[0]
+    winner = simplest if len(kind) == 1 and len(figures) > 1 else None
+    recommended = simplest if _settled(kind, figures, is_open=_open(trials)) else None
     waits = pool_waits(trials, figures)
     reason = (
-        _winners_reason(recommended, contenders, quick, figures, waits)
+        _winners_reason(winner, contenders, quick, figures, waits)
         if winner
-        else _ties_reason(kind, figures, waits, is_open=_open(trials))
+        else _ties_reason(kind, figures, waits, is_open=_open(trials), settled=recommended is not None)
     )
     verdict = Verdict(
         workload=target.workload,
@@ -102,10 +107,7 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
         ties=() if winner else tuple(kind),
         conclusive=winner is not None,
         reason=reason,
-        caveats=(
-            *((UNSETTLED,) if _unsettled(kind, figures) else ()),
-            *_caveats(recommended, figures, waits, trials, _ping_noise(noise)),
-        ),
+        caveats=tuple(_caveats(recommended, figures, waits, trials, _ping_noise(noise))),
         noise=noise,
     )
     return _with_figures(verdict, figures, _counted(trials, samples))
@@ -148,9 +150,10 @@ def _ties_reason(
     waits: Mapping[BackendName, Wait],
     *,
     is_open: bool,
+    settled: bool,
 ) -> str:
     least = LATENCY_MARGIN if is_open else TIE_MARGIN
-    told = describe_tie(tied, figures, least, measured=len(figures), is_open=is_open)
+    told = describe_tie(tied, figures, least, measured=len(figures), is_open=is_open, settled=settled)
     return _sentences(told, explain_tie(tied, waits))
 
 
@@ -251,10 +254,10 @@ def _ping_noise(noise: NoiseFloor | None) -> float:
     return spread(noise.probe_p99) if noise and noise.probe_p99 else 1.0
 
 
-def _unsettled(tied: Sequence[BackendName], figures: Mapping[BackendName, Figures]) -> bool:
-    first, *others = (figures[backend].throughput_rps for backend in tied)
-    ratios = [other.over(first) for other in others]
-    return any(ratio.low < 1 - WIDE or ratio.high > 1 + WIDE for ratio in ratios)
+def _settled(tied: Sequence[BackendName], figures: Mapping[BackendName, Figures], *, is_open: bool) -> bool:
+    """Whether the first of those that are left can be recommended: surely none of the others is much better."""
+    ratios = tie_ratios(figures, tied, is_open=is_open)
+    return all(ratio.low >= 1 / WIDE_LATENCY if is_open else ratio.high <= WIDE for ratio in ratios)
 
 
 def _considerate(
@@ -281,7 +284,7 @@ def _or_infinite(value: float) -> float:
 
 
 def _caveats(
-    recommended: BackendName,
+    recommended: BackendName | None,
     figures: Mapping[BackendName, Figures],
     waits: Mapping[BackendName, Wait],
     trials: Sequence[Trial],
@@ -289,7 +292,7 @@ def _caveats(
 ) -> Iterator[str]:
     yield from _spoilt(trials)
     best = kindest(list(figures), figures)
-    if best is not recommended and _worse(recommended, best, figures, noise):
+    if recommended and best is not recommended and _worse(recommended, best, figures, noise):
         yield freeze_caveat(recommended, best, figures, material_loop_share(recommended, waits))
     yield from _left_out(trials, figures)
 
