@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,13 @@ settings.register_profile("traced", max_examples=25, deadline=None)
 """While coverage is measured each example takes several times as long: ``--hypothesis-profile=traced``."""
 
 FUNCTIONS = Path(__file__).parent / "targets" / "functions.py"
+
+
+def pytest_configure() -> None:
+    """Have the processes that tests start take signals, even where tests run in the background (``nohup``, ``&``)."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")
