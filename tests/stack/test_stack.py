@@ -10,55 +10,27 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
+from composed import BUILD_S, TOKEN, compose, documented, require_nothing_left
 
-ROOT = Path(__file__).resolve().parents[2]
-TOKEN = "of-this-test"
-PROJECT = "gilscope-test"
-BUILD_S = 900
 CAPTURE_S = 3
 WORKERS = 2
+PROFILER = ("--profile", "profiler")
+[DOWN] = [command for command in documented("dashboards.md") if "down" in command]
 
 pytestmark = [
     pytest.mark.timeout(BUILD_S),
     pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker"),
 ]
-
-
-[DOWN] = re.findall(
-    r"^ {4}docker compose (.*\bdown\b.*)$",
-    (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8"),
-    re.MULTILINE,
-)
-"""What readers are told to type."""
-
-PROFILER = ("--profile", "profiler")
-
-
-def compose(*arguments: str) -> str:
-    done = subprocess.run(
-        ["docker", "compose", "--project-name", PROJECT, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "GILSCOPE_TOKEN": TOKEN},
-        capture_output=True,
-        text=True,
-        timeout=BUILD_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,7 +39,7 @@ def stack() -> Iterator[None]:
     try:
         yield
     finally:
-        compose(*DOWN.split())
+        compose(*DOWN)
 
 
 def ask(url: str, body: bytes | None = None, **headers: str) -> Any:  # noqa: ANN401  JSON
@@ -183,10 +155,7 @@ def test_the_pages_answer() -> None:
 
 def test_going_down_leaves_nothing() -> None:
     """The last test: whatever comes up again is taken down by the fixture."""
-    compose(*DOWN.split())
-    for kind in ("ps --all", "volume ls", "network ls"):
-        label = f"label=com.docker.compose.project={PROJECT}"
-        command = ["docker", *kind.split(), "--quiet", "--filter", label]
-        assert subprocess.run(command, capture_output=True, check=True).stdout == b"", kind
+    compose(*DOWN)
+    require_nothing_left()
     with pytest.raises(URLError):
         ask("http://127.0.0.1:8080/healthz")
