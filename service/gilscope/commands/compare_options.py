@@ -176,7 +176,7 @@ def _add_evidence(group: Group) -> None:
     group.add_argument(
         "--textbook",
         action="store_true",
-        help="end with the textbook's table, measured, as a page of the report (less than 40 s more for each Python)",
+        help="end with the textbook's table, measured, as a page of the report (30 to 40 s more for each Python)",
     )
 
 

@@ -2,7 +2,7 @@
 
 Threads share memory, may interfere with each other and suit I/O-bound work; processes do not share, cannot interfere
 and suit CPU-bound work. Each cell is measured here, for asyncio and subinterpreters as well: whether it holds, needs a
-footnote or is wrong, with its figures and the code that was run. It takes less than 40 s on each Python. For example:
+footnote or is wrong, with its figures and the code that was run. It takes 30 to 40 s on each Python. For example:
 
   gilscope textbook
   gilscope textbook --python python3.11 python3.14
