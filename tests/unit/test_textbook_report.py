@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from factories import PROCESSES, THREADS, make_evidence, with_stacks
 from textbooks import AGAIN, CODE, FREE, NEW, OLD, REASON, make_it_up, make_measured, make_textbook
 
-from gilscope.claims import Measured, Topic
+from gilscope.claims import Claim, Measured, Textbook, Topic
 from gilscope.commands import textbook as command
 from gilscope.commands.drawing import render_report
 from gilscope.commands.main import main
@@ -22,7 +22,7 @@ from gilscope.environments import GIL_ENABLED_AGAIN, Environment
 from gilscope.errors import INTERRUPTED, RunFileError, ServiceError
 from gilscope.model import BackendName, Caution
 from gilscope.report.formats import ABSENT, NO_BREAK
-from gilscope.report.textbook import build_textbook, describe_textbook, render_textbook
+from gilscope.report.textbook import GLOSSARY, build_textbook, describe_textbook, render_textbook
 from gilscope.textbook.claims_table import CLAIMS
 
 ALL = tuple(CLAIMS.values())
@@ -136,6 +136,15 @@ def test_the_page_shows_everything_and_nothing_is_markup() -> None:
         "fork",
     ):
         assert figure in page
+
+
+@pytest.mark.parametrize("render", [describe_textbook, render_textbook])
+def test_marks_and_words_are_explained(render: Callable[[Textbook, Sequence[Claim]], str]) -> None:
+    told = " ".join(re.sub("<[^>]+>", " ", render(make_textbook(NEW), ALL)).split())
+    assert "✓ holds, ✓* holds with a footnote, ✗ does not hold, – not measured." in told  # noqa: RUF001
+    for word, meaning in GLOSSARY:
+        assert word in told
+        assert meaning.replace("'", "&#39;") in told or meaning in told
 
 
 def test_of_the_call_the_code_is_shown_and_of_others_folded() -> None:

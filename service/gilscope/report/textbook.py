@@ -25,6 +25,24 @@ SLUGS = {
     Standing.UNKNOWN: "unknown",
 }
 
+GLOSSARY = (
+    ("GIL", "The global interpreter lock: of the threads of a process, one at a time runs Python code, the one that holds it."),
+    ("event loop", "What runs the coroutines of asyncio, in turn, in a single thread: while it cannot run, no request is answered."),
+    ("worker, pool", "A task, thread, process or subinterpreter that runs a function for others; several of them that are kept ready."),
+    (
+        "interpreters",
+        "Subinterpreters: several Pythons in one process, each with objects and, since Python 3.12, a GIL of its own.",
+    ),
+    (
+        "switch interval",
+        "How long a thread may keep the GIL once another has asked for it: 5 ms, unless sys.setswitchinterval says otherwise.",
+    ),
+    ("p99", "What 99 of 100 take less than: how the slowest fared."),
+    ("pickle", "Python's way to turn objects into bytes and back, as processes have to."),
+    ("fork, forkserver", "How a process starts: as a copy of the one that starts it, or of a small one that was kept for that."),
+)  # fmt: skip
+"""The words of the page that a tutorial does not explain."""
+
 UNDER_LOAD = {Topic.WAITING_WORK: False, Topic.COMPUTING_WORK: True}
 """The rows that a comparison under load has something to say about; whether it is about work that computes."""
 
@@ -110,6 +128,8 @@ class TextbookPage:
     """All tables, and what one must know of them."""
 
     tables: tuple[ShownTable, ...]
+    legend: tuple[tuple[str, str], ...]
+    glossary: tuple[tuple[str, str], ...]
     machine: str
     cautions: tuple[str, ...]
     gilscope: str
@@ -138,6 +158,8 @@ def build_textbook(
         )
     return TextbookPage(
         tables=tuple(tables),
+        legend=tuple((mark, standing.value) for standing, mark in MARKS.items()),
+        glossary=GLOSSARY,
         machine=f"{machine.cpu}, {formats.many(machine.cores, 'core')}, {machine.system}",
         cautions=tuple(cautions),
         gilscope=textbook.gilscope,
@@ -325,7 +347,11 @@ def describe_textbook(textbook: Textbook, claims: Sequence[Claim]) -> str:
     page = build_textbook(textbook, claims)
     lines = [
         "What is said of each way to run a function, in quotes, and what was measured of it here:",
-        f"{MARKS[Standing.HOLDS]} it holds, {MARKS[Standing.FOOTNOTE]} it does with a footnote, {MARKS[Standing.FAILS]} it does not.",
+        ", ".join(f"{mark} {standing}" for mark, standing in page.legend) + ".",
+        *(
+            fill(f"{word}: {meaning}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+            for word, meaning in page.glossary
+        ),
         "",
     ]
     for caution in page.cautions:

@@ -43,7 +43,7 @@ CLAIMS: dict[Topic, Claim] = {
         _claim(
             Topic.TIME,
             "may interfere: time",
-            "a web service answers /ping while workers loop for ever; p99: of so few pings, the slowest",
+            "a web service answers /ping while workers loop for ever; p99: of 20 pings, the slowest",
             "yes: one loop for all",
             "yes",
             "no",
@@ -52,7 +52,7 @@ CLAIMS: dict[Topic, Claim] = {
         _claim(
             Topic.CRASH,
             "may interfere: crash",
-            "a worker of a web service reads address 0",
+            "a worker of a web service crashes: it reads address 0",
             "yes",
             "yes",
             "no",
@@ -61,7 +61,7 @@ CLAIMS: dict[Topic, Claim] = {
         _claim(
             Topic.WAITING_WORK,
             "suits I/O-bound work",
-            "several calls at once, each of which waits 20 ms for a socket; stall: the event loop could not run",
+            "several calls at once, each of which waits 20 ms for a socket; stall: for how long the event loop could not run at worst, in the calmer of two windows",
             "yes",
             "yes",
             "no",
@@ -70,7 +70,7 @@ CLAIMS: dict[Topic, Claim] = {
         _claim(
             Topic.COMPUTING_WORK,
             "suits CPU-bound work",
-            "several calls at once that look for primes; stall: the event loop could not run",
+            "several calls at once that look for primes; stall: for how long the event loop could not run at worst, in the calmer of two windows",
             "no",
             "no",
             "yes",

@@ -19,7 +19,7 @@ COSTS = ("start_ms", "call_us", "worker_mb")
 _NAMES = ("to start", "to call", "in memory")
 
 TOLERANCE = 1.15
-"""In between: so many times below the lower or above the higher of both is still as much as that."""
+"""In between: a cost that is within so many times of a process's is as much as that."""
 
 
 def costs(column: Column) -> Ruling:
@@ -38,8 +38,8 @@ def _of_tasks(column: Column) -> Ruling:
         number(column.figures, name) for name in ("start_ms", "call_us", "ten_thousand_tasks_mb")
     )
     headline = (
-        f"{milliseconds(start_ms)} to start, {milliseconds(call_us / 1e3)} a call, "
-        f"{short(tasks_mb)} MB per 10,000 tasks"
+        f"{milliseconds(start_ms)} to start its event loop, {milliseconds(call_us / 1e3)} a call, "
+        f"{_memory(tasks_mb / 1e4)} per task"
     )
     little = start_ms < LOOP_START_MS and call_us < LOOP_CALL_US and tasks_mb < TASK_MB
     return Ruling(Standing.HOLDS if little else Standing.FAILS, headline)
@@ -68,16 +68,33 @@ def _of_processes(column: Column) -> Ruling:
 def _of_interpreters(column: Column) -> Ruling:
     own = _costs(column.figures)
     threads, processes = (_costs_of(column, name) for name in (BackendName.THREADS, BackendName.PROCESSES))
-    between = [
-        min(low, high) / TOLERANCE <= cost <= max(low, high) * TOLERANCE
-        for cost, low, high in zip(own, threads, processes, strict=True)
-    ]
-    if all(between):
+    places = [_place(*costs) for costs in zip(own, threads, processes, strict=True)]
+    if set(places) == {_BETWEEN}:
         return Ruling(Standing.HOLDS, _headline(own))
-    what = f"A thread took {_headline(threads)}; a process {_headline(processes)}."
-    if any(between):
-        return Ruling(Standing.FOOTNOTE, _headline(own), f"In between only {_list(between)}. {what}")
-    return Ruling(Standing.FAILS, _headline(own), what)
+    told = "; ".join(
+        f"{place} {_list([one == place for one in places])}" for place in _PLACES if place in places
+    )
+    footnote = (
+        f"{told[0].upper()}{told[1:]}. A thread took {_headline(threads)}; a process {_headline(processes)}."
+    )
+    return Ruling(Standing.FOOTNOTE if _BETWEEN in places else Standing.FAILS, _headline(own), footnote)
+
+
+_BETWEEN, _AS_PROCESS, _ABOVE, _BELOW = _PLACES = (
+    "in between only",
+    "as much as a process",
+    "more than a process",
+    "no more than a thread",
+)
+
+
+def _place(cost: float, thread: float, process: float) -> str:
+    """Say where a cost lies between that of a thread and that of a process."""
+    if cost > process * TOLERANCE:
+        return _ABOVE
+    if cost >= process / TOLERANCE:
+        return _AS_PROCESS
+    return _BETWEEN if cost > thread else _BELOW
 
 
 def _list(chosen: list[bool]) -> str:
@@ -98,8 +115,12 @@ def _headline(costs: list[float]) -> str:
     start_ms, call_us, worker_mb = costs
     return (
         f"{milliseconds(start_ms)} to start, {milliseconds(call_us / 1e3)} a call, "
-        f"{short(max(0.0, worker_mb))} MB per worker"
+        f"{_memory(max(0.0, worker_mb))} per worker"
     )
+
+
+def _memory(megabytes: float) -> str:
+    return f"{short(megabytes)} MB" if megabytes >= 1 else f"{short(megabytes * 1e3)} kB"
 
 
 def call(column: Column) -> Ruling:
@@ -108,4 +129,6 @@ def call(column: Column) -> Ruling:
         return Ruling(Standing.FAILS, "the two lines did not run")
     if not truth(column.figures, "many_ran"):
         return Ruling(Standing.FAILS, "the lines for many calls did not run")
-    return Ruling(Standing.HOLDS, "ran", "For many calls: the second pair of lines, which ran as well.")
+    return Ruling(
+        Standing.HOLDS, "ran", "Both ran. The second is for many calls; work is a function of one's own."
+    )

@@ -44,7 +44,7 @@ def time(column: Column) -> Ruling:
 
 def _time_on_loop(figures: Figures) -> Ruling:
     idle = milliseconds(_p99(figures, IDLE))
-    headline = f"/ping p99 {idle}; with the infinite loop: {_felt(figures, ON_LOOP)}"
+    headline = f"/ping p99 without a loop {idle}; with the infinite loop: {_felt(figures, ON_LOOP)}"
     blocked = _raised(figures, ON_LOOP) and _hit_all(figures, ON_LOOP)  # it waits for itself, not for the GIL
     return Ruling(Standing.HOLDS if blocked else Standing.FAILS, headline)
 
@@ -58,9 +58,9 @@ def _time_of_threads(figures: Figures) -> Ruling:
         why = "" if _has_gil(figures) else "There is no GIL to wait for: they share the cores only. "
         return Ruling(Standing.FAILS, headline, why + _many(figures))
     footnote = (
-        f"The same loop on the event loop's own core: {_felt(figures, BESIDE)}; one that writes each line at once, as to a "
-        f"terminal: {_felt(figures, LINES)}; four of the tutorial's: {_felt(figures, MANY)}. One that only computes: "
-        f"{_explained(figures, COMPUTING)}; four such: {_felt(figures, MANY_COMPUTING)}. {_sooner(figures)}"
+        f"On the same core: {_felt(figures, BESIDE)}; where each line is written at once, as to a terminal: "
+        f"{_felt(figures, LINES)}; four such loops: {_felt(figures, MANY)}. A loop that only computes: "
+        f"{_explained(figures, COMPUTING)}; four of those: {_felt(figures, MANY_COMPUTING)}. {_sooner(figures)}"
     )
     standing = Standing.HOLDS if interferes(figures, PRINTING) else Standing.FOOTNOTE
     return Ruling(standing, headline, _gives_up(figures, standing) + footnote)
@@ -85,7 +85,7 @@ def _time_of_others(figures: Figures) -> Ruling:
         return Ruling(Standing.FAILS, headline, footnote)
     felt = [stage for stage in every if _raised(figures, stage) and _hit_all(figures, stage)]
     if not felt:
-        return Ruling(Standing.HOLDS, headline)
+        return Ruling(Standing.HOLDS, headline, f"They share the cores. {_many(figures)}")
     unseen = _has_gil(figures) and any(_wait(figures, stage) is None for stage in felt)
     why = UNSEEN if unseen else "They share the cores."
     return Ruling(Standing.FOOTNOTE, headline, f"{why} {_many(figures)}")
@@ -118,7 +118,7 @@ def _raised(figures: Figures, stage: Stage) -> bool:
 def _headline(figures: Figures) -> str:
     idle, one_core = milliseconds(_p99(figures, IDLE)), number(figures, "cores") == 1
     where = "" if one_core else " on another core"
-    return f"/ping p99 {idle}; with the infinite loop{where}: {_explained(figures, PRINTING)}"
+    return f"/ping p99 without a loop {idle}; with the infinite loop{where}: {_explained(figures, PRINTING)}"
 
 
 def _explained(figures: Figures, stage: Stage) -> str:

@@ -20,7 +20,7 @@ _ON_PURPOSE = {
 }
 _LOCKS = {
     BackendName.PROCESSES: "a multiprocessing.Lock",
-    BackendName.INTERPRETERS: "the only token of a queue for a lock (there is no other, and who waits for it polls)",
+    BackendName.INTERPRETERS: "the only item of a queue for a lock (there is no other; who finds it taken asks again after 10 ms)",
 }
 
 
@@ -119,7 +119,7 @@ def data(column: Column) -> Ruling:
 
 def _data_of_tasks(figures: Figures) -> Ruling:
     plain, awaiting = _lost(figures, "add_without_await"), _lost(figures, "add_with_await")
-    headline = f"{short(plain)} lost of 1 million; {short(awaiting)} with an await in between"
+    headline = f"{short(plain)} updates lost per million; {short(awaiting)} with an await in between"
     if plain:
         return Ruling(Standing.FAILS, headline)
     twice = _sold_twice(figures, "sell_with_await")
@@ -127,7 +127,7 @@ def _data_of_tasks(figures: Figures) -> Ruling:
         return Ruling(Standing.HOLDS, headline)
     footnote = (
         "One at a time, up to the next await: with one between reading and writing, "
-        f"{short(awaiting)} of 1 million updates were lost, and with one between check and act {_seats(figures, twice)} were "
+        f"{short(awaiting)} updates per million were lost, and with one between check and act {_seats(figures, twice)} were "
         f"sold twice. {_with_lock(figures, 'add_with_await', 'sell_with_await', 'an asyncio.Lock')}"
     )
     return Ruling(Standing.FOOTNOTE, headline, footnote)
@@ -136,7 +136,7 @@ def _data_of_tasks(figures: Figures) -> Ruling:
 def _data_of_threads(figures: Figures) -> Ruling:
     plain, calling = _lost(figures, "add"), _lost(figures, "add_with_call")
     twice = _sold_twice(figures)
-    headline = f"{short(plain)} lost of 1 million; {short(calling)} with a call in between"
+    headline = f"{short(plain)} updates lost per million; {short(calling)} with a call in between"
     lock = _with_lock(figures, "add_with_call", "sell", "a lock")
     if plain:
         return Ruling(Standing.HOLDS, headline, lock)
@@ -144,7 +144,7 @@ def _data_of_threads(figures: Figures) -> Ruling:
         return Ruling(Standing.FAILS, headline, "Here nothing was lost; nothing promises that.")
     footnote = (
         "A plain += lost nothing: this Python hands the GIL over only between certain instructions, and there is none "
-        f"between its read and its write. With a call in between {short(calling)} of 1 million were lost, and with "
+        f"between its read and its write. With a call in between {short(calling)} per million were lost, and with "
         f"check, then act, {_seats(figures, twice)} were sold twice. {lock}"
     )
     return Ruling(Standing.FOOTNOTE, headline, footnote)
@@ -157,16 +157,14 @@ def _data_of_copies(column: Column) -> Ruling:
         _lost(figures, "add"),
         _sold_twice(figures),
     )
-    headline = (
-        f"a global: the parent sees {short(seen)} changes; shared memory: {short(shared)} lost of 1 million"
-    )
+    headline = f"a global: the parent sees {short(seen)} changes; shared memory: {short(shared)} updates lost per million"
     if seen:
         return Ruling(Standing.FAILS, headline)
     if not shared and not twice:
         return Ruling(Standing.HOLDS, headline)
     footnote = (
-        f"Each has its own copy. What is shared on purpose is not protected: {short(shared)} of 1 million += were "
-        f"lost, and {_seats(figures, twice)} were sold twice. "
+        f"Each has its own copy. What is shared on purpose is not protected: {short(shared)} += per million "
+        f"were lost, and {_seats(figures, twice)} were sold twice. "
     )
     return Ruling(
         Standing.FOOTNOTE, headline, footnote + _with_lock(figures, "add", "sell", _LOCKS[column.backend])
@@ -190,10 +188,11 @@ def _seats(figures: Figures, per_million: float) -> str:
 def _with_lock(figures: Figures, adds: str, sells: str, lock: str) -> str:
     """Say whether the lock helps, both ways, and how much longer an update took with it."""
     lost, twice = _lost(figures, f"{adds}_locked"), _sold_twice(figures, f"{sells}_locked")
-    kept = "nothing was lost" if not lost else f"{short(lost)} of 1 million were lost"
+    updates = short(number(figures, "updates_locked" if "updates_locked" in figures else "updates"))
+    kept = f"none of {updates} was lost" if not lost else f"{short(lost)} per million were lost"
     sold = "no seat was sold twice" if not twice else f"{_seats(figures, twice)} were sold twice even so"
     cost_ns = number(figures, f"{adds}_locked_ns") - number(figures, f"{adds}_ns")
     cost = (
         f"it cost {milliseconds(cost_ns / 1e6)} per update" if cost_ns > 0 else "its cost is not measurable"
     )
-    return f"With {lock} {kept} and {sold}; {cost}."
+    return f"With {lock} {kept}, and {sold}; {cost}."

@@ -31,7 +31,12 @@ def waiting(column: Column) -> Ruling:
     best = max(_rates(column, "http_fetch").values())
     share, said = rate / max(best, 1e-9), column.backend in _SAID_TO_WAIT
     suits = share >= WAITS_RATIO and stall_ms < STALL_MS
-    headline = f"{short(rate)} fetches/s (the best: {short(best)}), longest stall {milliseconds(stall_ms)}"
+    workers = (
+        ""
+        if column.backend is BackendName.ASYNCIO
+        else f" by {number(column.figures, 'workers'):.0f} workers"
+    )
+    headline = f"{short(rate)} fetches/s{workers} (the best: {short(best)}), stall {milliseconds(stall_ms)}"
     notes = _why_not_waiting(column, share, stall_ms)
     if suits and not said:
         notes = ["Here it is as good as the best."]
@@ -65,8 +70,8 @@ def computing(column: Column) -> Ruling:
     headline = f"{short(_rate(column.figures, 'primes'))} calls/s"
     if column.backend is not BackendName.ASYNCIO:
         on_loop = short(_rate(column.figures, "primes_on_loop"))
-        headline += f", {short(speed)} times the {on_loop} of the event loop in turn with it"
-    headline += f"; longest stall {milliseconds(stall_ms)}"
+        headline += f", {short(speed)} times the {on_loop} that the event loop itself made in between"
+    headline += f"; stall {milliseconds(stall_ms)}"
     suits = _gains(column, "primes") or _leaves_loop_free(column)
     said = column.backend in _SAID_TO_COMPUTE
     if suits is not said:
@@ -128,9 +133,9 @@ def _remarks_on_threads(column: Column) -> list[str]:
     held_ms, computed_ms = _stall(column.figures, "c_call"), _stall(column.figures, "primes")
     if not _gains(column, "c_call") and held_ms >= WORSE_RATIO * computed_ms:
         remarks.append(
-            "C calls that hold the GIL throughout are worse than pure Python: one of about "
-            f"{milliseconds(1e3 / _rate(column.figures, 'c_call_on_loop'))} ran {_as_fast(_speed(column, 'c_call'))} one at a time, "
-            f"and kept the event loop from running for {milliseconds(held_ms)}, pure Python for {milliseconds(computed_ms)}."
+            "C calls that hold the GIL throughout are worse for all others than pure Python: such calls of about "
+            f"{milliseconds(1e3 / _rate(column.figures, 'c_call_on_loop'))} kept the event loop from running for "
+            f"{milliseconds(held_ms)}, pure Python for {milliseconds(computed_ms)}."
         )
     return remarks
 
@@ -150,7 +155,7 @@ def _remarks_on_copies(column: Column) -> list[str]:
     remarks = []
     if not _gains(column, "primes"):
         remarks.append(
-            f"No gain in speed here ({short(_speed(column, 'primes'))} times), but the event loop stays free: its longest "
+            f"No gain in speed here ({short(_speed(column, 'primes'))} times), but the event loop stays free: its "
             f"stall was {milliseconds(_stall(column.figures, 'primes'))}, and "
             f"{milliseconds(_stall(column.figures, 'primes_on_loop'))} where it made the calls itself."
         )
