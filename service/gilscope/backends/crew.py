@@ -60,7 +60,13 @@ class Crew:
         self._gone: asyncio.Event | None = None
 
     def has_room(self) -> bool:
-        """Whether the executor can take one more call."""
+        """Whether the executor can take one more call.
+
+        One it always can where it has none that somebody waits for: nobody hears of workers that pass over withdrawn ones, and
+        what waits is handed over when one ends.
+        """
+        if not self.calls:
+            return True
         if self._withdrawn and len(self.calls) + len(self._withdrawn) >= self._places:
             # Of those that are cancelled, wait() takes for done what a worker has passed over, and not what is in its queue yet.
             self._withdrawn -= wait(self._withdrawn, timeout=0).done
