@@ -63,7 +63,10 @@ class Child:
         """
         self._failure = failure
         self._pending = b""
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop()
+        try:
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop()
+        except OSError as problem:
+            raise failure(f"cannot start {command[0]}: {problem.strerror}") from problem
         try:
             self._process = subprocess.Popen(
                 command,
@@ -96,13 +99,14 @@ class Child:
         """
         assert self._process.stdout is not None
         descriptor, deadline = self._process.stdout.fileno(), time.monotonic() + timeout_s
+        output = select.poll()  # select() takes no file beyond the 1024th
+        output.register(descriptor, select.POLLIN)
         while True:
             line, newline, rest = self._pending.partition(b"\n")
             if newline:
                 self._pending = rest
                 return self._decode(line)
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not output.poll(max(0.0, deadline - time.monotonic()) * 1e3):
                 raise self._failure(self._explain(f"did not answer within {timeout_s:g} s"))
             chunk = os.read(descriptor, 65_536)
             if not chunk:

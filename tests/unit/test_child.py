@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -12,6 +13,7 @@ from polling import all_end, eventually
 
 from gilscope.child import Child, how_it_ended, module_command
 from gilscope.errors import GilscopeError, LoadError, ServiceError
+from gilscope.limits import allow_many_files
 
 pytestmark = pytest.mark.integration
 
@@ -237,3 +239,15 @@ def test_a_deadline_covers_all_pieces_together() -> None:
         assert "did not answer" in failure(dripping, 0.2)
         assert time.monotonic() - begun < 10
         dripping.stop(grace_s=0)
+
+
+def test_it_may_have_a_file_beyond_the_1024th() -> None:
+    """A service with so many connections starts children, too."""
+    with ExitStack() as files:
+        allow_many_files()
+        while (last := files.enter_context(open(os.devnull))).fileno() < 1_024:  # noqa: PTH123
+            pass
+        with child(ECHO) as echo:
+            assert echo.fileno() > last.fileno()
+            echo.send({})
+            assert echo.receive(ANSWER_S) == {"heard": {}}
