@@ -235,3 +235,13 @@ def test_a_call_that_is_given_up_counts_as_abandoned_until_it_comes_back() -> No
     assert (found.inside, found.in_flight, pool.abandoned, pool.abandoned_ever) == (0, 1, 1, 1)
     found.come_back()
     assert (found.inside, found.in_flight, pool.abandoned, pool.abandoned_ever) == (0, 0, 0, 1)
+
+
+async def test_a_loop_that_stood_still_leaves_the_late_their_time_to_end(clock: Clock) -> None:
+    deadlines = Deadlines(asyncio.get_running_loop(), 10.0, clock)
+    task = asyncio.create_task(wait_for_ever(deadlines))
+    await asyncio.sleep(0)
+    clock.now_s = 10.0 + 5 * HEED_S
+    deadlines._look()
+    assert await task == "late, cancelling 0"
+    deadlines.stop()

@@ -163,7 +163,7 @@ class Deadlines:
     def _look(self) -> None:
         due = self._now() - self.limit_s
         for task in _begun_until(due, self._begun):
-            self._late[task] = self._begun.pop(task)
+            self._late[task] = self._begun.pop(task)._replace(at_s=due)  # it has all its time from now on
             task.cancel()
         for task in _begun_until(due - HEED_S, self._late):
             self._given_up.add(task)

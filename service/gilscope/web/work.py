@@ -61,12 +61,12 @@ _encode = json.JSONEncoder().encode
 class Visit:
     """A request's stay in a backend, which is given up where its call ends neither in time nor when it is cancelled."""
 
-    __slots__ = ("_route", "accepted_ns", "is_given_up", "request")
+    __slots__ = ("_route", "accepted_ns", "has_ended", "is_given_up", "request")
 
     def __init__(self, request: web.Request, route: WorkRoute) -> None:
         self.request, self._route = request, route
         self.accepted_ns = monotonic_ns()
-        self.is_given_up = False
+        self.is_given_up = self.has_ended = False
 
     def give_up(self) -> None:
         """Wait for the call no longer."""
@@ -149,6 +149,7 @@ class WorkRoute:
                 submitted_ns = monotonic_ns()
                 return submitted_ns, await self._backend.run(self._workload, arguments)
             finally:
+                visit.has_ended = True
                 is_late = self._deadlines.end(task)
                 if visit.is_given_up:
                     self._gate.come_back()
@@ -177,15 +178,16 @@ class WorkRoute:
         """Answer in the place of the task that should, and count its call until it ends."""
         self._gate.give_up()
         self._metrics.late.observe((monotonic_ns() - visit.accepted_ns) / 1e9)
-        answering = asyncio.get_running_loop().create_task(self._answer_instead(visit.request))
+        answering = asyncio.get_running_loop().create_task(self._answer_instead(visit))
         self._answering.add(answering)
         answering.add_done_callback(self._answering.discard)
 
-    async def _answer_instead(self, request: web.Request) -> None:
+    async def _answer_instead(self, visit: Visit) -> None:
         """Say that it took too long, and close the connection: the task that serves it is not to be had back."""
-        transport, response = request.transport, self._too_late()
-        if transport is None:
-            return  # the client has gone
+        request, response = visit.request, self._too_late()
+        transport = request.transport
+        if transport is None or visit.has_ended:
+            return  # the client has gone, or the task answers after all
         response.force_close()
         with contextlib.suppress(ConnectionError):
             await response.prepare(request)
