@@ -227,3 +227,12 @@ def test_an_inspection_says_how_long_the_call_took(functions: Path) -> None:
     assert isinstance(found["call_ms"], float)
     assert found["call_ms"] >= 20
     assert found["failure"] is None
+
+
+def test_a_function_that_changes_its_arguments_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("def work(data):\n    data.sort()\n    return data[0]\n")
+    assert check(f"{path}:work", data="[1, 2]").cautions == ()
+    with pytest.raises(TargetError, match=r"mine\.work changes its argument 'data'") as caught:
+        check(f"{path}:work", data="[2, 1]")
+    assert caught.value.remedy == "copy it first, such as data = copy.copy(data)"

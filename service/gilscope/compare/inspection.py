@@ -6,6 +6,7 @@ what it found as another. Whatever the function does to its process, nothing els
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from time import perf_counter
 
 from gilscope.backends.execution import execute
 from gilscope.classify.handing_over import pickling_problem, subinterpreter_problem
-from gilscope.errors import UsageError
+from gilscope.errors import TargetError, UsageError
 from gilscope.model import BackendName
 from gilscope.workloads.loader import resolve
 
@@ -27,8 +28,16 @@ def inspect_target(target: str, given: Mapping[str, str], app_dir: str | None) -
     """
     workload = resolve(target, given, app_dir=app_dir)
     begun = perf_counter()
+    given_as = copy.deepcopy(workload.arguments)
     outcome = execute(workload.function, workload.arguments, workload.is_async)
     call_ms = (perf_counter() - begun) * 1e3
+    for name, value in workload.arguments.items():
+        if value != given_as[name]:
+            raise TargetError(
+                f"{workload.name} changes its argument '{name}': on asyncio and in threads each call would get what the "
+                "last one left, in processes a copy, and so they would not do the same work",
+                remedy=f"copy it first, such as {name} = copy.copy({name})",
+            )
     excluded: dict[str, str] = {}
     if outcome.failure is None and (reason := pickling_problem(outcome.result, "its result")):
         excluded = {BackendName.PROCESSES: reason, BackendName.INTERPRETERS: reason}
