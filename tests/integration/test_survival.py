@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import RemoteDisconnected
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.request import urlopen
 
 import aiohttp
@@ -406,3 +406,71 @@ def test_a_supervised_process_that_cannot_begin_ends_it_all() -> None:
     assert f"gilscope serve: cannot listen on port {taken}: Address already in use" in done.stderr
     assert "ended before it was ready (exit code 2)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_to_the_whole_group_is_the_services_alone(number: signal.Signals) -> None:
+    """As terminals that hang up send it, ``timeout`` and systemd: workers, fork server and resource tracker go on meanwhile."""
+    with serving(*deadly("rest"), "--backends=threads,processes", "--pool-size=1") as served:
+        tree = served.tree()
+        async with client(served) as session:
+            calls = [
+                asyncio.create_task(work(session, f"rest/{name}?seconds=1"))
+                for name in ("threads", "processes")
+            ]
+            await until(served, "gilscope_backend_active_tasks", 2)
+            os.killpg(served.process.pid, number)
+            assert [status for status, _ in await asyncio.gather(*calls)] == [200, 200]
+        code, _, err = await asyncio.to_thread(served.end)
+        assert (code, "Traceback" in err) == (0, False)
+        all_end(tree)
+
+
+@pytest.mark.parametrize(("backend", "seconds"), [("processes", 1), ("threads", 600)])
+async def test_a_service_whose_standard_error_is_gone_ends_as_any_other(backend: str, seconds: int) -> None:
+    with serving(*deadly("rest"), f"--backends={backend}", "--pool-size=1", "--drain=3") as served:
+        tree = served.tree()
+        assert served.process.stderr is not None
+        served.process.stderr.close()
+        async with client(served) as session:
+            call = asyncio.create_task(work(session, f"rest/{backend}?seconds={seconds}"))
+            await until(served, "gilscope_backend_active_tasks", 1)
+            served.process.send_signal(signal.SIGTERM)
+            if seconds == 1:
+                assert (await call)[0] == 200
+            else:
+                with pytest.raises(aiohttp.ClientError):
+                    await call
+        assert await asyncio.to_thread(served.process.wait, PATIENCE_S) == 0
+        all_end(tree)
+
+
+def test_processes_go_on_where_nobody_reads_that_one_has_died() -> None:
+    options = ("--workload=noop", "--backends=asyncio", "--service-processes=2")
+    with serving(*options) as served:
+        assert served.process.stderr is not None
+        served.process.stderr.close()
+        first, other = cast("list[dict[str, int]]", served.ready["processes"])
+        psutil.Process(first["pid"]).kill()
+        time.sleep(0.3)  # it is told of, which must not end all
+        assert psutil.pid_exists(other["pid"])
+        eventually(
+            lambda: len(psutil.Process(served.process.pid).children()) >= 3, "another one, beside its guard"
+        )
+        assert served.process.poll() is None
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(PATIENCE_S) == 0
+
+
+def test_an_order_whose_body_still_comes_is_waited_for(tmp_path: Path) -> None:
+    with serving(*deadly("rest"), "--backends=asyncio", f"--profiles={tmp_path / 'kept'}") as served:
+        port = URL(str(served.ready["url"])).port or 0
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as request:
+            head = "POST /profiles HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+            request.sendall(head.encode())
+            time.sleep(0.2)  # its head has come
+            served.process.send_signal(signal.SIGTERM)
+            time.sleep(1.0)  # longer than a quiet service waits
+            request.sendall(b"{}")
+            assert request.makefile("rb").readline().startswith((b"HTTP/1.1 202", b"HTTP/1.1 501"))
+        assert served.end()[0] == 0

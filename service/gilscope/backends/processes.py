@@ -20,6 +20,7 @@ import signal
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
@@ -35,7 +36,10 @@ from gilscope.errors import BackendFailedError
 from gilscope.model import BackendName, ThreadRole
 from gilscope.workloads.base import FunctionRef
 
-PRELOADED = ["gilscope.backends.processes"]
+PRELOADED = ["gilscope.backends.processes", "gilscope.backends.fork_server"]
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""The signals at which a service drains, and ends its workers itself."""
 
 PR_SET_PDEATHSIG = 1
 """Of ``prctl(2)``: the signal that a process gets when its parent ends."""
@@ -59,9 +63,23 @@ def prepare_worker(observer: int | None) -> None:
     work for ever: the other workers keep its queue open.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_ends_to_the_service()
     _be_killed_with_parents()
     threading.Thread(target=_end_with_service, name="gilscope-lifeline", daemon=True).start()
     prepare_thread(ThreadRole.WORKER, observer)
+
+
+def leave_ends_to_the_service() -> None:
+    """Do nothing at SIGTERM and SIGHUP, which a process group may get as a whole: the service drains first, and ends us then.
+
+    They are caught and not ignored: what a user's function starts would inherit that.
+    """
+    for number in ENDING:
+        signal.signal(number, _do_nothing)
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    pass
 
 
 def _be_killed_with_parents() -> None:
@@ -155,6 +173,7 @@ class ProcessCrew(Crew):
         context: Any = copy.copy(multiprocessing.get_context(start_method()))
         if start_method() == "forkserver":
             context.set_forkserver_preload(PRELOADED)
+            _start_tracker()
         context.Process = _noting(context.Process, self._processes)
         context.SimpleQueue = _noting(context.SimpleQueue, self._results)
         return context  # type: ignore[no-any-return]
@@ -245,6 +264,15 @@ class ProcessCrew(Crew):
         for process in ended:
             with contextlib.suppress(ValueError):  # it has not ended, whatever it is waiting for
                 process.close()
+
+
+def _start_tracker() -> None:
+    """Start multiprocessing's resource tracker deaf to SIGHUP, as by itself it is to SIGINT and SIGTERM: it ends with us."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _noting(make: Callable[..., Any], made: list[Any]) -> Callable[..., Any]:
