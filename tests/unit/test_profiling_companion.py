@@ -22,7 +22,7 @@ from polling import all_end
 from gilscope.errors import CaptureError
 from gilscope.model import BackendName, FlameKind, Graph
 from gilscope.profiling import companion
-from gilscope.profiling.companion import BusyError, Profiles
+from gilscope.profiling.companion import BusyError, NoRoomError, Profiles
 from gilscope.profiling.shelf import ABOUT_FILE, Profile, Shelf, State, new_profile
 
 pytestmark = pytest.mark.integration
@@ -284,7 +284,7 @@ async def test_what_is_not_installed_is_named_before_anything_begins(
 async def test_a_folder_that_cannot_be_written_is_told(profiles: Profiles, runs: Started) -> None:
     runs(DONE)
     profiles.shelf.folder.rmdir()
-    with pytest.raises(CaptureError, match=r"profiles cannot be kept in .*: No such file or directory"):
+    with pytest.raises(NoRoomError, match=r"profiles cannot be kept in .*: No such file or directory"):
         begin(profiles)
     assert (profiles.running, runs.modules) == (None, [])
 

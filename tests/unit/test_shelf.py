@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -278,3 +279,41 @@ def test_what_a_dead_service_left_running_has_failed(shelf: Shelf) -> None:
     newest = shelf.find(made(3).id)
     assert newest is not None
     assert newest.error == "its own error"
+
+
+@pytest.mark.parametrize("is_full_for_good", [False, True])
+def test_where_there_is_no_room_to_say_how_it_ended_the_graphs_make_some(
+    shelf: Shelf,
+    monkeypatch: pytest.MonkeyPatch,
+    is_full_for_good: bool,  # noqa: FBT001  a column
+) -> None:
+    running = made(1, State.RUNNING)
+    place = put(shelf, running)
+    update = shelf.update
+
+    def full(profile: Profile) -> None:
+        if is_full_for_good or (place / "waiting.svg").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        update(profile)
+
+    monkeypatch.setattr(shelf, "update", full)
+    shelf.close(made(1))
+    found = shelf.find(running.id)
+    assert found is not None
+    assert [path.name for path in place.iterdir()] == [ABOUT_FILE]
+    if is_full_for_good:
+        assert found == running
+    else:
+        assert (found.state, found.error) == (State.FAILED, "it could not be kept: No space left on device")
+
+
+def test_a_profile_that_cannot_be_begun_leaves_no_folder(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_profile: Profile) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shelf, "update", full)
+    with pytest.raises(OSError, match="No space"):
+        shelf.add(made(1))
+    assert list(shelf.folder.iterdir()) == []

@@ -816,3 +816,11 @@ async def test_a_time_that_is_none(start: Start, given: str) -> None:
     client = await start()
     detail = await problem(await client.get("/profiles", params={"from": given}), 400)
     assert detail == f"from is a number of milliseconds since 1970, not {given!r}"
+
+
+async def test_that_there_is_no_room_is_not_that_it_cannot_be_done(start: Start, shelf: Shelf) -> None:
+    client = await start()
+    shelf.folder.rmdir()
+    answer = await client.post("/profiles", json={})
+    assert "profiles cannot be kept in" in await problem(answer, 503)
+    assert answer.headers["Retry-After"] == "1"

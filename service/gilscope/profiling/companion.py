@@ -41,6 +41,10 @@ class BusyError(CaptureError):
         self.running = running
 
 
+class NoRoomError(CaptureError):
+    """There is nowhere to keep a profile now."""
+
+
 class Profiles:
     """Captures profiles of one process and keeps them on a shelf."""
 
@@ -64,7 +68,7 @@ class Profiles:
                 failed = replace(
                     left, state=State.FAILED, error="the service ended meanwhile", remedy="again"
                 )
-                shelf.update(failed)
+                shelf.close(failed)
 
     @property
     def running(self) -> Profile | None:
@@ -76,7 +80,8 @@ class Profiles:
 
         Raises:
             BusyError: another one is being captured.
-            CaptureError: the profiler cannot be started, or its folder cannot be written.
+            NoRoomError: its folder cannot be written.
+            CaptureError: the profiler cannot be started.
         """
         if self._running is not None:
             raise BusyError(self._running)
@@ -85,7 +90,7 @@ class Profiles:
         try:
             folder = self.shelf.add(profile)
         except OSError as problem:
-            raise CaptureError(
+            raise NoRoomError(
                 f"profiles cannot be kept in {self.shelf.folder}: {problem.strerror}",
                 remedy="room on the disk",
             ) from problem
@@ -107,20 +112,18 @@ class Profiles:
         return profile
 
     async def _capture(self, profile: Profile, order: Mapping[str, object]) -> None:
-        ended = replace(
-            profile, state=State.FAILED, error="it was cut short: the service ended", remedy="again"
-        )
+        ended = replace(profile, state=State.FAILED, error="it failed: the service's log says why")
         try:
             answer = await _ask({"capture": order}, profile.seconds + SLACK_S)
             ended = replace(profile, state=State.DONE, graphs=answer["graphs"])
         except CaptureError as problem:
             ended = replace(profile, state=State.FAILED, error=problem.message, remedy=problem.remedy)
+        except asyncio.CancelledError:
+            ended = replace(ended, error="it was cut short: the service ended", remedy="again")
+            raise
         finally:
             self._running = None
-            with contextlib.suppress(
-                OSError
-            ):  # A full disk: the profile stays as it was, begun and never ended.
-                self.shelf.update(ended)
+            self.shelf.close(ended)
 
     async def draw_difference(self, now: Profile, before: Profile, kind: FlameKind) -> Path:
         """Draw how two profiles differ, unless that has been done before; return the picture's path.

@@ -93,8 +93,11 @@ class Shelf:
         """
         place = self.folder / profile.id
         place.mkdir()
-        self.update(profile)
-        self._make_room(keep=profile.id)
+        try:
+            self.update(profile)
+        except OSError:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
         return place
 
     def update(self, profile: Profile) -> None:
@@ -108,6 +111,27 @@ class Shelf:
         unfinished.write_text(json.dumps(asdict(profile), indent=1), encoding="utf-8")
         unfinished.replace(path)
         self._make_room(keep=profile.id)
+
+    def close(self, profile: Profile) -> None:
+        """Write how a profile has ended; where there is no room for that, its graphs make some, and it has failed.
+
+        On a disk that is so full that not even that can be written it stays as it was, begun and not ended.
+        """
+        try:
+            self.update(profile)
+        except OSError as problem:
+            self._drop_graphs(profile)
+            told = f"it could not be kept: {problem.strerror}"
+            with contextlib.suppress(OSError):
+                self.update(
+                    replace(profile, state=State.FAILED, graphs={}, error=told, remedy="room on the disk")
+                )
+
+    def _drop_graphs(self, profile: Profile) -> None:
+        with contextlib.suppress(OSError):
+            for path in (self.folder / profile.id).iterdir():
+                if path.name != ABOUT_FILE:
+                    path.unlink()
 
     def _make_room(self, keep: str) -> None:
         sizes = {name: _size(self.folder / name) for name in self._names()}

@@ -261,7 +261,7 @@ def _begin() -> Json:
         "operationId": "begin",
         "summary": "Capture a profile.",
         "requestBody": {"required": True, "content": {"application/json": {"schema": order}}},
-        "responses": {"202": begun, **_refused(400, 405, 408, 409, 413, 501)},
+        "responses": {"202": begun, **_refused(400, 405, 408, 409, 413, 501, 503)},
     }
 
 

@@ -31,6 +31,8 @@ class Doors:
     """Whether a service is about to end: whoever gets an answer then is to come back elsewhere."""
 
     are_closing: bool = False
+    inside: int = 0
+    """Of requests that no gate counts and that may take long, how many are being answered."""
 
 
 DOORS = web.AppKey("doors", Doors)
@@ -81,6 +83,21 @@ def answering_problems(handler: Handler) -> Handler:
         except Exception:
             logging.getLogger(__name__).exception("%s %s failed", request.method, request.path)
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "gilscope itself failed; its log says where")
+
+    return answer
+
+
+def awaited(handler: Handler) -> Handler:
+    """Have a service that is about to end wait for ``handler`` as well as for work."""
+
+    @wraps(handler)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        doors = request.app.get(DOORS) or Doors()
+        doors.inside += 1
+        try:
+            return await handler(request)
+        finally:
+            doors.inside -= 1
 
     return answer
 

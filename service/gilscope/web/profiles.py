@@ -18,11 +18,11 @@ from aiohttp import web
 from gilscope.errors import CaptureError, ParameterError
 from gilscope.flame.capture import MAX_RATE_HZ, MAX_SECONDS, RATE_HZ, SECONDS
 from gilscope.model import FlameKind
-from gilscope.profiling.companion import BusyError, Profiles
+from gilscope.profiling.companion import BusyError, NoRoomError, Profiles
 from gilscope.profiling.shelf import Profile, State
 from gilscope.web import profile_pages as pages
 from gilscope.web.access import Guard
-from gilscope.web.problems import UNREADABLE, Handler, answering_problems, problem
+from gilscope.web.problems import RETRY_SOON, UNREADABLE, Handler, answering_problems, awaited, problem
 
 PROFILES = web.AppKey("profiles", Profiles)
 
@@ -50,8 +50,8 @@ def routes(guard: Guard) -> Iterator[web.AbstractRouteDef]:
         "/static/{path:(?s:.+)}": one_asset,
     }
     for path, handler in gets.items():
-        yield web.get(path, answering_problems(guard(handler)))
-    yield web.post("/profiles", answering_problems(guard(begin)))
+        yield web.get(path, answering_problems(awaited(guard(handler))))
+    yield web.post("/profiles", answering_problems(awaited(guard(begin))))
 
 
 def taking(make: Callable[[], Profiles]) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -75,6 +75,8 @@ async def begin(request: web.Request) -> web.Response:
         return problem(
             HTTPStatus.CONFLICT, str(busy), running=place, headers={"Retry-After": str(busy.running.seconds)}
         )
+    except NoRoomError as error:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers=RETRY_SOON)
     except CaptureError as error:
         return problem(HTTPStatus.NOT_IMPLEMENTED, str(error))
     headers = {"Location": _place(profile), "Retry-After": str(profile.seconds + 1)}

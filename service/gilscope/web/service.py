@@ -48,8 +48,8 @@ class Service:
 
     @property
     def inside(self) -> int:
-        """How many calls somebody waits for."""
-        return sum(gate.inside for gate in self.gates.values())
+        """How many calls somebody waits for, and other answers that take long."""
+        return sum(gate.inside for gate in self.gates.values()) + self.doors.inside
 
 
 SERVICE = web.AppKey("service", Service)
