@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gilscope.commands.arguments import Group, backends, number, pairs, whole
 from gilscope.errors import INTERRUPTED, LensError, UsageError
 from gilscope.limits import allow_many_files
+from gilscope.telling import tell
 
 if TYPE_CHECKING:
     from gilscope.lens.companion import Companion
@@ -165,7 +166,7 @@ def run(options: argparse.Namespace) -> int:
 
     def announce(line: dict[str, object]) -> None:
         if warning is not None:
-            print(f"gilscope serve: {warning}", file=sys.stderr)  # noqa: T201
+            tell(warning)
         os.write(ready, json.dumps(line).encode() + b"\n")
 
     with sockets(), _lens(options) as lens:
@@ -233,7 +234,7 @@ def _run(serving: Coroutine[Any, Any, bool], loop_factory: LoopFactory | None) -
 def _give_up(code: int) -> None:
     """End the process at once; whoever comes second has nothing to do."""
     if _giving_up.acquire(blocking=False):
-        os.write(2, b"gilscope serve: calls that still ran were given up\n")
+        tell("calls that still ran were given up")
         os._exit(code)
 
 
@@ -317,7 +318,7 @@ async def _watched_by(lens: Companion | None) -> AsyncIterator[Mapping[str, obje
 
 
 def _go_on_without_lens(problem: LensError) -> None:
-    print(f"gilscope serve: going on without the lens: {problem}", file=sys.stderr)  # noqa: T201
+    tell(f"going on without the lens: {problem}")
 
 
 def _keep_stdout() -> int:

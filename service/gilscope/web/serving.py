@@ -22,6 +22,7 @@ from aiohttp import web
 from gilscope.backends.execution import gil_enabled, prepare_thread
 from gilscope.errors import ServiceError, UsageError
 from gilscope.model import ThreadRole
+from gilscope.telling import tell
 from gilscope.web.app import create_app
 from gilscope.web.config import ServiceConfig
 from gilscope.web.metrics import ServiceMetrics
@@ -149,7 +150,7 @@ async def _drain(runner: web.AppRunner, service: Service, limit_s: float, enough
     if service.inside and limit_s:
         calls = f"{service.inside:,} call{'s' if service.inside > 1 else ''}"
         told = f"{calls} under way: up to {limit_s:g} s for them, or again to end now"
-        print(f"gilscope serve: {told}", file=sys.stderr)  # noqa: T201
+        tell(told)
     loop = asyncio.get_running_loop()
     quiet_since, deadline = loop.time(), loop.time() + limit_s
     while (now := loop.time()) < deadline and not enough.is_set():

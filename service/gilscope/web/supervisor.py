@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import socket
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterator, Mapping, Sequence
 from subprocess import Popen
@@ -19,6 +18,7 @@ from typing import Any
 
 from gilscope.child import dismiss_guard, how_it_ended, kill_group, start_guard
 from gilscope.errors import ServiceError, UsageError
+from gilscope.telling import tell
 from gilscope.web.serving import Announce, Told, watching
 
 FIRST_PAUSE_S = 0.1
@@ -110,28 +110,36 @@ class Supervisor:
 
     async def _keep(self, place: int) -> None:
         """Start a process again whenever it ends; never returns."""
-        loop, deaths = asyncio.get_running_loop(), 0
+        deaths = 0
         while True:
+            how, served_s = await self._serve_once(place)
+            deaths = 1 if served_s > STEADY_S else deaths + 1
+            pause = pause_s(deaths)
+            tell(f"{how}: another one begins in {pause:g} s")
+            await asyncio.sleep(pause)
+
+    async def _serve_once(self, place: int) -> tuple[str, float]:
+        """Run a process until it ends; return how it did, and for how long it had served (s)."""
+        loop = asyncio.get_running_loop()
+        try:
             process = await asyncio.create_subprocess_exec(
                 *self._commands[place],
                 stdin=PIPE,
                 stdout=PIPE,
                 start_new_session=True,  # Ctrl-C reaches us alone: to each of them a second one would be an order to hurry
             )
-            self._processes[place], self._guards[place] = process, start_guard(process.pid)
-            await self._await_ready(place, process)
-            ready_at = loop.time()
-            code = await process.wait()
-            self._bury(place)
+        except OSError as problem:
             if place not in self._ready:
-                raise ServiceError(f"process {process.pid} ended before it was ready ({how_it_ended(code)})")
-            deaths = 1 if loop.time() - ready_at > STEADY_S else deaths + 1
-            pause = pause_s(deaths)
-            told = (
-                f"process {process.pid} has ended ({how_it_ended(code)}): another one begins in {pause:g} s"
-            )
-            print(f"gilscope serve: {told}", file=sys.stderr)  # noqa: T201
-            await asyncio.sleep(pause)
+                raise ServiceError(f"a process cannot be started: {problem.strerror}") from problem
+            return f"a process cannot be started ({problem.strerror})", 0.0
+        self._processes[place], self._guards[place] = process, start_guard(process.pid)
+        await self._await_ready(place, process)
+        ready_at = loop.time()
+        ended = how_it_ended(await process.wait())
+        self._bury(place)
+        if place not in self._ready:
+            raise ServiceError(f"process {process.pid} ended before it was ready ({ended})")
+        return f"process {process.pid} has ended ({ended})", loop.time() - ready_at
 
     async def _await_ready(self, place: int, process: Process) -> None:
         assert process.stdout is not None
