@@ -3,10 +3,19 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import groupby
 
-from factories import LOAD
+from factories import CLASSIFICATIONS, LOAD
 
-from gilscope.compare.plan import TRIAL_OVERHEAD_S, Slot, backends_of, planned_seconds, schedule, together
-from gilscope.model import BackendName, Plan, Target
+from gilscope.compare.plan import (
+    LONGEST_WARMUP_S,
+    TRIAL_OVERHEAD_S,
+    Slot,
+    backends_of,
+    load_of,
+    planned_seconds,
+    schedule,
+    together,
+)
+from gilscope.model import BackendName, LoadKind, Plan, Target
 
 ALL = tuple(BackendName)
 PLAN = Plan(
@@ -113,3 +122,17 @@ def test_one_function_on_all_its_pythons_is_tried_in_the_same_blocks() -> None:
 
 def test_other_targets_stay_apart() -> None:
     assert [len(targets) for targets in together(PLAN)] == [1, 1]
+
+
+def test_an_open_loop_is_warmed_up_for_as_long_as_answers_take_to_come() -> None:
+    slot = next(schedule(PLAN))
+    open_load = replace(PLAN.load, kind=LoadKind.OPEN, users=None, rate=20.0, warmup_seconds=1.0)
+    plan = replace(PLAN, load=open_load)
+    assert load_of(plan, slot) == open_load
+    for call_ms, warmup_s in ((20.0, 1.0), (2_200.0, 4.4), (1e6, LONGEST_WARMUP_S)):
+        found = replace(CLASSIFICATIONS["primes"], call_ms=call_ms)
+        known = replace(slot, target=replace(slot.target, classification=found))
+        assert load_of(plan, known).warmup_seconds == warmup_s
+        assert load_of(PLAN, known) == PLAN.load, "in a closed loop, whoever waits sends nothing"
+        searching = replace(known, rate=30.0)
+        assert load_of(PLAN, searching).warmup_seconds == max(PLAN.load.warmup_seconds, warmup_s)

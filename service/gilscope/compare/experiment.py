@@ -132,7 +132,7 @@ class Experiment:
     def _try(self, slot: Slot, runner: TrialRunner) -> Trial:
         """Run one trial and save it."""
         self._watcher.begins(slot)
-        outcome = runner.run(slot)
+        outcome = runner.run(self._classified(slot))
         self._keep(slot, outcome, runner)
         self._watcher.ends(slot, outcome.trial)
         return outcome.trial
@@ -157,6 +157,10 @@ class Experiment:
         )
         plan = replace(run.plan, targets=tuple(targets))
         self.evidence = replace(self.evidence, run=replace(run, plan=plan))
+
+    def _classified(self, slot: Slot) -> Slot:
+        """Return the same slot with what is known of its function."""
+        return replace(slot, target=replace(slot.target, classification=self._known(slot.target)))
 
     def _known(self, target: Target) -> Classification | None:
         """Return what a target's function does to the GIL, as far as that is known."""

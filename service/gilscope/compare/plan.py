@@ -12,6 +12,7 @@ from gilscope.objective import Slo
 
 DRAIN_S = 3.0
 DRAIN_SHARE = 1.25
+LONGEST_WARMUP_S = 60.0
 """By how much longer than the limit of an objective is waited."""
 
 TRIAL_OVERHEAD_S = 1.0
@@ -97,10 +98,18 @@ def drain_for(slo: Slo | None, window_s: float = 0.0) -> float:
 
 
 def load_of(plan: Plan, slot: Slot) -> Load:
-    """Return the load of a trial: the plan's, or an open loop at the slot's own rate."""
-    if slot.rate is None:
-        return plan.load
-    return replace(plan.load, kind=LoadKind.OPEN, users=None, rate=slot.rate)
+    """Return the load of a trial: the plan's, or an open loop at the slot's own rate.
+
+    An open loop is warmed up for twice as long as a call takes, where that is longer: until answers come in as fast as
+    requests, a window would miss some of them, and so show too low a throughput.
+    """
+    load = (
+        plan.load if slot.rate is None else replace(plan.load, kind=LoadKind.OPEN, users=None, rate=slot.rate)
+    )
+    found = slot.target.classification
+    if load.kind is LoadKind.CLOSED or found is None:
+        return load
+    return replace(load, warmup_seconds=max(load.warmup_seconds, min(LONGEST_WARMUP_S, found.call_ms / 500)))
 
 
 def planned_seconds(plan: Plan, slot: Slot) -> float:

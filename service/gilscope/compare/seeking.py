@@ -190,7 +190,7 @@ class CapacitySearch(Experiment):
     def _measure(self, slot: Slot, runner: TrialRunner) -> tuple[Trial, Samples | None]:
         slot = replace(slot, position=len(self.evidence.run.searched))
         self._watcher.begins(slot)
-        outcome = runner.run(slot)
+        outcome = runner.run(self._classified(slot))
         self._account(runner)
         run = self.evidence.run
         self.evidence = replace(self.evidence, run=replace(run, searched=(*run.searched, outcome.trial)))
