@@ -266,3 +266,15 @@ def test_numbers_in_full_change_nothing() -> None:
     trials = {ASYNCIO: [steady(8.0), steady(9.0)], THREADS: [steady(4.0), steady(5.0)]}
     numbered = estimate(trials, seed=1, resamples=50, numbers={ASYNCIO: [0, 1], THREADS: [0, 1]})
     assert numbered == estimate(trials, seed=1, resamples=50)
+
+
+@pytest.mark.parametrize("missing", range(4))
+def test_in_the_place_of_a_missing_block_its_own_are_drawn_evenly(missing: int) -> None:
+    own = [steady(value) for value in (100.0, 200.0, 300.0)]
+    numbers = [number for number in range(4) if number != missing]
+    places = statistics._places(
+        {ASYNCIO: [steady(1.0)] * 4, THREADS: own}, {ASYNCIO: [0, 1, 2, 3], THREADS: numbers}
+    )
+    table = statistics._Table.of(own, places[THREADS])
+    drawn = [table._place((position + 0.5) / 1200) for position in range(1200)]
+    assert [drawn.count(place) for place in range(3)] == [400, 400, 400]

@@ -235,7 +235,8 @@ class _Table:
 
     def _place(self, position: float) -> int:
         place = self.places[int(position * len(self.places))]
-        return int(position * self.blocks) if place is None else place
+        # The rest of the position chooses evenly among its own.
+        return int(position * len(self.places) % 1 * self.blocks) if place is None else place
 
     def figures(self, drawn: Drawn) -> tuple[float, float, float]:
         """Return throughput over all that was drawn (per second), and the blocks' median p99 of work and probe (ms)."""
