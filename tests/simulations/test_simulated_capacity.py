@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -18,9 +18,10 @@ from gilscope.compare.figures import failed_trial
 from gilscope.compare.plan import Slot, drain_for, warmup_for
 from gilscope.compare.seeking import kept
 from gilscope.load.arrivals import poisson
-from gilscope.model import BackendName, GeneratorLoad, LoadKind, Target
+from gilscope.model import BackendName, Capacity, GeneratorLoad, LoadKind, Target, Verdict
 from gilscope.objective import Slo, parse_slo
 from gilscope.quantiles import quantile
+from gilscope.verdict.capacity import judge_capacities
 
 
 @dataclass(frozen=True)
@@ -186,3 +187,42 @@ def test_what_never_queues_keeps_every_rate_however_long_it_takes(
 def test_one_exponential_worker_has_the_capacity_of_theory() -> None:
     queue = Queue(1, 0.002, exponential=True)
     assert queue.exact_capacity(LIMIT_MS) == pytest.approx(500 - math.log(100) / 0.2, rel=0.003)
+
+
+# Who wins.
+
+
+ASYNCIO, _, PROCESSES, _ = BackendName
+SLOW, QUICK = Queue(2, 0.1, exponential=True), Queue(2, 0.02, exponential=True)
+
+
+def capacity_of(name: BackendName, queue: Queue, slo: Slo, seed: int, *, twin: bool = False) -> Capacity:
+    steps = count(10_000 * seed)
+    found = ask(Search(0.2 * queue.saturation), lambda rate: queue.kept(rate, next(steps), slo))
+    return Capacity(
+        "queue", name, str(slo), found.capacity, found.broken, found.confirmed_rate, found.note, (),
+        unsettled=found.unsettled, twin=twin,
+    )  # fmt: skip
+
+
+def compared(queues: Mapping[BackendName, Queue], slo: Slo, seed: int) -> Verdict:
+    """Search on all of them, and on the first once more."""
+    first = next(iter(queues))
+    capacities = [
+        capacity_of(name, queue, slo, 3 * seed + place) for place, (name, queue) in enumerate(queues.items())
+    ]
+    capacities.append(capacity_of(first, queues[first], slo, 3 * seed + 2, twin=True))
+    return judge_capacities(Target("queue", "queue"), capacities)
+
+
+@pytest.mark.parametrize(("queue", "objective", "times"), [(SLOW, "p99=1s", 200), (QUICK, "p99=200ms", 100)])
+def test_of_two_equal_backends_hardly_ever_one_wins(queue: Queue, objective: str, times: int) -> None:
+    queues = {ASYNCIO: queue, PROCESSES: queue}
+    verdicts = [compared(queues, parse_slo(objective), seed) for seed in range(times)]
+    assert sum(verdict.winner is not None for verdict in verdicts) <= times / 20
+
+
+def test_one_that_takes_half_as_much_again_wins() -> None:
+    queues = {ASYNCIO: SLOW, PROCESSES: Queue(3, 0.1, exponential=True)}
+    winners = [compared(queues, parse_slo("p99=1s"), seed).winner for seed in range(20)]
+    assert winners.count(PROCESSES) >= 19

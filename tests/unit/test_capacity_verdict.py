@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from gilscope.model import SIMPLEST_FIRST, BackendName, Capacity, CapacityStep, Interval, Target
-from gilscope.verdict.capacity import UNBOUNDED, fit_curve, interval, judge_capacities
+from gilscope.verdict.capacity import UNBOUNDED, UNSURE, fit_curve, interval, judge_capacities
 from gilscope.verdict.decision import TIE_MARGIN
 
 ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
@@ -73,10 +73,12 @@ def test_capacities_of_other_workloads_do_not_count() -> None:
 def test_a_capacity_within_a_tie_of_the_rate_that_broke_another_does_not_beat_it() -> None:
     broken = 104.0
     reach = broken * (1 + TIE_MARGIN)
-    tied = judge_capacities(TARGET, [found(ASYNCIO, 100, broken, 90), found(THREADS, reach, 120, 99)])
+    tied = judge_capacities(TARGET, [found(ASYNCIO, 100, broken, 90), found(THREADS, 120, 124, reach)])
     assert (tied.winner, tied.recommended, tied.conclusive) == (None, ASYNCIO, False)
     assert tied.ties == (ASYNCIO, THREADS)
-    beaten = judge_capacities(TARGET, [found(ASYNCIO, 100, broken, 90), found(THREADS, reach + 0.1, 120, 99)])
+    beaten = judge_capacities(
+        TARGET, [found(ASYNCIO, 100, broken, 90), found(THREADS, 120, 124, reach + 0.1)]
+    )
     assert (beaten.winner, beaten.ties) == (THREADS, ())
 
 
@@ -93,7 +95,7 @@ def test_the_simplest_of_the_tied_is_recommended_whatever_their_order() -> None:
 def test_a_capacity_that_nothing_broke_may_be_a_little_higher() -> None:
     unbroken = found(ASYNCIO, 100, None, 90)
     assert interval(unbroken) == Interval(90, 100, 100 * UNBOUNDED)
-    reach = 100 * UNBOUNDED * (1 + TIE_MARGIN)
+    reach = 100 * UNBOUNDED * (1 + TIE_MARGIN) / 0.9
     for rate, winner in ((reach - 0.1, None), (reach + 0.1, THREADS)):
         assert judge_capacities(TARGET, [unbroken, sharp(THREADS, rate)]).winner is winner
 
@@ -162,6 +164,28 @@ def test_a_capacity_that_was_not_confirmed_may_be_anything_below_and_wins_nothin
     verdict = judge_capacities(TARGET, [unsure, sharp(THREADS, 20)])
     assert (verdict.winner, verdict.ties) == (None, (ASYNCIO, THREADS))
     assert verdict.throughput_ratio[THREADS].high == math.inf
+
+
+def test_what_was_confirmed_wins_and_not_the_luckiest_measurement() -> None:
+    verdict = judge_capacities(TARGET, [found(ASYNCIO, 85, 89, 76.5), found(PROCESSES, 100, 105, 60)])
+    assert (verdict.winner, verdict.recommended) == (None, ASYNCIO)
+
+
+@pytest.mark.parametrize(
+    "better",
+    [
+        found(PROCESSES, 200, 208),
+        replace(sharp(PROCESSES, 23), unsettled=True),
+        found(PROCESSES, 100, 105, 20),
+    ],
+)
+def test_nobody_is_recommended_beside_whom_another_may_well_be_much_better(better: Capacity) -> None:
+    verdict = judge_capacities(TARGET, [sharp(ASYNCIO, 20), better])
+    assert (verdict.winner, verdict.recommended, verdict.ties) == (None, None, (ASYNCIO, PROCESSES))
+    assert verdict.reason.endswith(f". {UNSURE}")
+    alike = judge_capacities(TARGET, [sharp(ASYNCIO, 20), sharp(PROCESSES, 24)])
+    assert (alike.winner, alike.recommended) == (None, ASYNCIO)
+    assert UNSURE not in alike.reason
 
 
 def test_what_spoilt_measurements_hide_is_not_beaten() -> None:

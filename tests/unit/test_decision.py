@@ -11,6 +11,7 @@ from gilscope.model import (
     SIMPLEST_FIRST,
     BackendName,
     Caution,
+    GeneratorLoad,
     Interval,
     Load,
     LoadKind,
@@ -20,7 +21,7 @@ from gilscope.model import (
     Verdict,
 )
 from gilscope.verdict.decision import CALMER, beats, judge, suffers
-from gilscope.verdict.wording import TOO_WIDE
+from gilscope.verdict.wording import TOO_WIDE, UNSURE
 
 ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
 BLOCKS = 3
@@ -274,10 +275,10 @@ def test_suffering_is_sure_and_felt(low: float, difference_ms: float, felt: bool
 
 
 def unlike_in_one_block(better: BackendName, load: Load) -> Verdict:
-    """Judge two backends that are equal but in one block of three, where one has half the throughput of the other."""
+    """Judge two backends that are equal but in one block of three, where one has two fifths of the throughput of the other."""
     trials, samples = measure(dict.fromkeys((ASYNCIO, THREADS), samples_of(300, 5)))
     assert judge(TARGET, trials, samples, seed=1).recommended is ASYNCIO
-    samples[next(trial.samples or "" for trial in trials if trial.backend is not better)] = samples_of(150, 5)
+    samples[next(trial.samples or "" for trial in trials if trial.backend is not better)] = samples_of(120, 5)
     return judge(TARGET, [replace(trial, load=load) for trial in trials], samples, seed=1)
 
 
@@ -307,3 +308,54 @@ def test_that_another_may_well_be_much_worse_is_no_reason_against_the_simplest(l
     verdict = unlike_in_one_block(ASYNCIO, load)
     assert (verdict.winner, verdict.recommended) == (None, ASYNCIO)
     assert f"{what}. asyncio is the simplest" in verdict.reason
+
+
+def test_what_the_generator_cannot_resolve_is_no_reason_against_the_simplest() -> None:
+    open_load = replace(LOAD, kind=LoadKind.OPEN, users=None, rate=100.0)
+    trials, samples = measure({ASYNCIO: samples_of(3300, 1), THREADS: samples_of(6600, 1)})
+    alike = {}
+    for name, one in samples.items():
+        work = samples_of(3300, 1).work
+        alike[name] = replace(one, work=replace(work, latency_ms=[one.work.latency_ms[0]] * len(work.at_s)))
+    for lag_ms, recommended, winner in ((1.9, ASYNCIO, None), (0.5, THREADS, THREADS)):
+        late = [
+            replace(trial, load=open_load, generator=GeneratorLoad(0.2, 0.01, lag_ms)) for trial in trials
+        ]
+        verdict = judge(TARGET, late, alike, seed=1)
+        assert (verdict.recommended, verdict.winner) == (recommended, winner)
+
+
+def test_one_that_is_kinder_and_may_well_be_much_slower_does_not_win() -> None:
+    slow = [samples_of(rps, 4) for rps in (300, 600, 1060)]
+    trials, samples = measure({THREADS: samples_of(1000, 80), PROCESSES: samples_of(1000, 4)})
+    assert judge(TARGET, trials, samples, seed=1).winner is PROCESSES
+    for trial in trials:
+        if trial.backend is PROCESSES and trial.samples:
+            samples[trial.samples] = slow[trial.block]
+    verdict = judge(TARGET, trials, samples, seed=1)
+    assert (verdict.winner, verdict.recommended) == (None, None)
+    assert set(verdict.ties) == {THREADS, PROCESSES}
+
+
+def test_whoever_surely_beats_another_puts_it_out_and_not_the_leader_alone() -> None:
+    trials, samples = measure(
+        {name: samples_of(rps, 5) for name, rps in ((ASYNCIO, 1000), (THREADS, 1090))}, blocks=4
+    )
+    wide, others = measure({PROCESSES: samples_of(1200, 5)}, blocks=4)
+    others = {name: samples_of(rps, 5) for name, rps in zip(others, (1200, 1040, 1130, 1180), strict=True)}
+    verdict = judge(TARGET, [*trials, *wide], {**samples, **others}, seed=1)
+    assert verdict.ties == (THREADS, PROCESSES)
+
+
+def test_a_sure_ratio_within_the_noise_is_not_called_wide() -> None:
+    trials, samples = measure({ASYNCIO: samples_of(1000, 5), THREADS: samples_of(1300, 5)})
+    twins = [
+        replace(trial, twin=True, samples=f"{trial.samples}-twin")
+        for trial in trials
+        if trial.backend is ASYNCIO
+    ]
+    again = {trial.samples or "": samples_of(1450, 5) for trial in twins}
+    verdict = judge(TARGET, [*trials, *twins], {**samples, **again}, seed=1)
+    assert (verdict.winner, verdict.recommended) == (None, None)
+    assert verdict.reason.endswith(UNSURE)
+    assert TOO_WIDE not in verdict.reason

@@ -177,7 +177,7 @@ class Trial:
     ``first_error`` is the first failure as it was reported, traceback included. ``valid`` is False where the
     figures must not decide anything.
 
-    In an open loop ``latency_ms`` counts from when a request was due and ``service_latency_ms`` from when it was sent;
+    In an open loop ``latency_ms`` counts from when a request was due and ``service_latency_ms`` from when it was sent, of those that were answered;
     of the ``offered`` requests that were due in the window ``dropped`` were not sent, because too many were in flight,
     and ``unanswered`` were given up. ``in_flight`` is the mean number of requests under way. ``attempt`` is 2 where the
     first one was spoilt by the generator or the machine; ``twin`` marks the second of two trials of one backend in a

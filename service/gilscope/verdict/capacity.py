@@ -17,13 +17,15 @@ from gilscope.model import (
     Target,
     Verdict,
 )
-from gilscope.verdict.decision import TIE_MARGIN
+from gilscope.verdict.decision import TIE_MARGIN, WIDE
 from gilscope.verdict.scalability import Fit, fit_usl
 from gilscope.verdict.wording import figure
 
 SAME = Interval(1.0, 1.0, 1.0)
 UNKNOWN = Interval(math.inf, math.inf, math.inf)
 """A ratio that was not measured; in ``run.json`` its ends are null."""
+
+UNSURE = "Too little was confirmed to recommend one: a longer --duration, or a quieter machine"
 
 UNBOUNDED = 1.05
 """By how much a capacity may be too low where no rate was seen to break the objective."""
@@ -32,9 +34,10 @@ UNBOUNDED = 1.05
 def judge_capacities(target: Target, capacities: Sequence[Capacity]) -> Verdict:
     """Judge one workload by its capacities.
 
-    A backend is out if another one's capacity was confirmed and lies above the rate that broke the objective on it, by more
-    than a tie, and above its capacity by more than two searches on one backend (an A/A pair) differ. One of which spoilt
-    measurements hide how much it can do is not out. The interval of a capacity reaches from the rate that was confirmed to
+    A backend is out if the rate that was confirmed on the best one lies above the rate that broke the objective on it, by more
+    than a tie, and the best one's capacity above its own by more than two searches on one backend (an A/A pair) differ: a
+    capacity alone is the luckiest of many measurements. One of which spoilt measurements hide how much it can do is not out.
+    Of several that are left the simplest is recommended, unless another may well have a quarter more. The interval of a capacity reaches from the rate that was confirmed to
     the one that broke the objective: it is what the search found out, and no confidence interval.
     """
     everything = [capacity for capacity in capacities if capacity.workload == target.workload]
@@ -48,14 +51,16 @@ def judge_capacities(target: Target, capacities: Sequence[Capacity]) -> Verdict:
     best = max(known, key=lambda name: known[name].mid)
     left = [name for name in known if name is best or not _out(known[name], own[best], noise)]
     winner = best if len(left) == 1 and len(own) > 1 and own[best].confirmed else None
+    recommended = left[0] if all(known[name].high <= WIDE * known[left[0]].mid for name in left[1:]) else None
+    reason = _reason(own, known, best) + ("" if recommended else f". {UNSURE}")
     baseline = BASELINE if BASELINE in known else next(iter(known))
     return Verdict(
         workload=target.workload,
         winner=winner,
-        recommended=left[0],
+        recommended=recommended,
         ties=() if winner else tuple(left),
         conclusive=winner is not None,
-        reason=_reason(own, known, best),
+        reason=reason,
         caveats=caveats,
         throughput_rps=known,
         throughput_ratio={
@@ -67,12 +72,9 @@ def judge_capacities(target: Target, capacities: Sequence[Capacity]) -> Verdict:
 
 
 def _out(other: Interval, best: Capacity, noise: NoiseFloor | None) -> bool:
-    rate, ratio = best.rate or 0.0, noise.throughput.mid if noise else 1.0
-    return (
-        best.confirmed is not None
-        and rate > other.high * (1 + TIE_MARGIN)
-        and rate > other.mid * max(ratio, 1 / ratio)
-    )
+    ratio = noise.throughput.mid if noise else 1.0
+    surely = (best.confirmed or 0.0) > other.high * (1 + TIE_MARGIN)
+    return surely and (best.rate or 0.0) > other.mid * max(ratio, 1 / ratio)
 
 
 def _noise_floor(capacities: Sequence[Capacity]) -> NoiseFloor | None:

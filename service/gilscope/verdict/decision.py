@@ -44,7 +44,6 @@ from gilscope.verdict.wording import (
     describe_winner,
     fastest_first,
     freeze_caveat,
-    tie_ratios,
 )
 
 TIE_MARGIN = 0.05
@@ -61,8 +60,8 @@ WIDE = 1.25
 LATENCY_MARGIN = 0.10
 """p99 of an open loop within 10 % of each other count as equal."""
 
-WIDE_LATENCY = 1.5
-"""Nor, in an open loop, whose p99 may well be half as long again as another's: a p99 varies more than a throughput."""
+WIDE_LATENCY = 2.0
+"""Nor, in an open loop, whose p99 may well be twice another's: a p99 varies more than a throughput."""
 
 NEIGHBOUR_RATIO = 2.0
 NEIGHBOUR_MS = 20.0
@@ -91,20 +90,22 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
     contenders = _not_beaten(figures, noise)
     quick = _quick(contenders, figures, noise, resolution_ms(trials)) if _open(trials) else contenders
     kind = _considerate(quick, figures, _ping_noise(noise))
-    simplest = kind[0]
-    winner = simplest if len(kind) == 1 and len(figures) > 1 else None
-    recommended = simplest if _settled(kind, figures, is_open=_open(trials)) else None
+    # One that is left for its neighbours' sake must not be much worse than those that would have to go for it.
+    asked = kind if len(kind) > 1 else [*kind, *(backend for backend in quick if backend not in kind)]
+    floor_ms = resolution_ms(trials) if _open(trials) else None
+    recommended = kind[0] if _settled(asked, figures, floor_ms) else None
+    winner = recommended if len(kind) == 1 and len(figures) > 1 else None
     waits = pool_waits(trials, figures)
     reason = (
         _winners_reason(winner, contenders, quick, figures, waits)
         if winner
-        else _ties_reason(kind, figures, waits, is_open=_open(trials), settled=recommended is not None)
+        else _ties_reason(asked, figures, waits, is_open=_open(trials), settled=recommended is not None)
     )
     verdict = Verdict(
         workload=target.workload,
         winner=winner,
         recommended=recommended,
-        ties=() if winner else tuple(kind),
+        ties=() if winner else tuple(asked),
         conclusive=winner is not None,
         reason=reason,
         caveats=tuple(_caveats(recommended, figures, waits, trials, _ping_noise(noise))),
@@ -186,15 +187,12 @@ def block_numbers(trials: Sequence[Trial], samples: Mapping[str, Samples]) -> di
 
 
 def _not_beaten(figures: Mapping[BackendName, Figures], noise: NoiseFloor | None) -> list[BackendName]:
-    leader = max(figures, key=lambda backend: figures[backend].throughput_rps.point)
+    noisy = spread(noise.throughput) if noise else 1.0
+    rates = {backend: own.throughput_rps for backend, own in figures.items()}
     return [
         backend
-        for backend in figures
-        if backend is leader
-        or not beats(
-            figures[leader].throughput_rps.over(figures[backend].throughput_rps),
-            spread(noise.throughput) if noise else 1.0,
-        )
+        for backend, own in rates.items()
+        if not any(beats(rate.over(own), noisy) for other, rate in rates.items() if other is not backend)
     ]
 
 
@@ -254,10 +252,18 @@ def _ping_noise(noise: NoiseFloor | None) -> float:
     return spread(noise.probe_p99) if noise and noise.probe_p99 else 1.0
 
 
-def _settled(tied: Sequence[BackendName], figures: Mapping[BackendName, Figures], *, is_open: bool) -> bool:
-    """Whether the first of those that are left can be recommended: surely none of the others is much better."""
-    ratios = tie_ratios(figures, tied, is_open=is_open)
-    return all(ratio.low >= 1 / WIDE_LATENCY if is_open else ratio.high <= WIDE for ratio in ratios)
+def _settled(
+    tied: Sequence[BackendName], figures: Mapping[BackendName, Figures], floor_ms: float | None
+) -> bool:
+    """Whether the first of those that are left can be recommended: surely none of the others is much better.
+
+    In an open loop ``floor_ms`` is what the generator can resolve: less is no difference, however surely it is seen.
+    """
+    first, *others = (figures[backend] for backend in tied)
+    if floor_ms is None:
+        return all(other.throughput_rps.over(first.throughput_rps).high <= WIDE for other in others)
+    lowest = min((other.p99_ms.over(first.p99_ms).low for other in others), default=1.0)
+    return lowest >= 1 / WIDE_LATENCY or (1 - lowest) * first.p99_ms.point <= floor_ms
 
 
 def _considerate(

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from gilscope.model import BASELINE, BackendName, Interval
 from gilscope.verdict.statistics import Figures
 
-TOO_WIDE = "too wide an interval to recommend one: more --blocks, or a quieter machine"
+CALMER = "more --blocks, or a quieter machine"
+TOO_WIDE = f"too wide an interval to recommend one: {CALMER}"
+UNSURE = f"So much may be noise, and too much to recommend one: {CALMER}"
 
 
 def figure(value: float) -> str:
@@ -95,10 +97,10 @@ def describe_tie(
         return f"only {simplest} was measured: {figure(figures[simplest].throughput_rps.point)} requests/s"
     ratios = _ratios(figures, tied, is_open=is_open)
     why = ""
-    if any(ratio.low > 1 or ratio.high < 1 for ratio in tie_ratios(figures, tied, is_open=is_open)):
+    if any(ratio.low > 1 or ratio.high < 1 for ratio in _each_ratio(figures, tied, is_open=is_open)):
         floor = "the noise floor and what the generator can resolve" if is_open else "the noise floor"
         why = f" (a difference counts if it is surely above {percent(least)}, and above {floor})"
-    rest = f"{simplest} is the simplest" if settled else f"That is {TOO_WIDE}"
+    rest = f"{simplest} is the simplest" if settled else UNSURE if why else f"That is {TOO_WIDE}"
     return f"no difference shown between {', '.join(tied)}: {ratios}{why}. {rest}"
 
 
@@ -107,10 +109,9 @@ def describe_undecided(doubt: str, figures: Mapping[BackendName, Figures], *, is
     return f"{doubt}. Measured so far: {_ratios(figures, list(figures), is_open=is_open)}"
 
 
-def tie_ratios(
+def _each_ratio(
     figures: Mapping[BackendName, Figures], backends: Sequence[BackendName], *, is_open: bool
 ) -> list[Interval]:
-    """Return the ratios of all but the first to the first: of p99 in an open loop, of throughput in a closed one."""
     first, *others = (figures[name].p99_ms if is_open else figures[name].throughput_rps for name in backends)
     return [other.over(first) for other in others]
 
@@ -118,7 +119,7 @@ def tie_ratios(
 def _ratios(figures: Mapping[BackendName, Figures], backends: Sequence[BackendName], *, is_open: bool) -> str:
     """Say how the others compare with the first: in an open loop by p99, as all that keep up have the same throughput."""
     first, *others = backends
-    ratios = zip(others, tie_ratios(figures, backends, is_open=is_open), strict=True)
+    ratios = zip(others, _each_ratio(figures, backends, is_open=is_open), strict=True)
     if is_open:
         return "; ".join(f"p99 on {name} is {times(ratio)} that on {first}" for name, ratio in ratios)
     return "; ".join(f"{name} has {times(ratio)} the throughput of {first}" for name, ratio in ratios)
