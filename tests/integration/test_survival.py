@@ -460,17 +460,3 @@ def test_processes_go_on_where_nobody_reads_that_one_has_died() -> None:
         assert served.process.poll() is None
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(PATIENCE_S) == 0
-
-
-def test_an_order_whose_body_still_comes_is_waited_for(tmp_path: Path) -> None:
-    with serving(*deadly("rest"), "--backends=asyncio", f"--profiles={tmp_path / 'kept'}") as served:
-        port = URL(str(served.ready["url"])).port or 0
-        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as request:
-            head = "POST /profiles HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
-            request.sendall(head.encode())
-            time.sleep(0.2)  # its head has come
-            served.process.send_signal(signal.SIGTERM)
-            time.sleep(1.0)  # longer than a quiet service waits
-            request.sendall(b"{}")
-            assert request.makefile("rb").readline().startswith((b"HTTP/1.1 202", b"HTTP/1.1 501"))
-        assert served.end()[0] == 0

@@ -11,14 +11,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import cattrs
 import pytest
 from aiohttp.test_utils import TestClient
 from aiohttp.web import Application, Request
 
-from gilscope.errors import CaptureError
+from gilscope.errors import CaptureError, ParameterError
 from gilscope.flame.capture import Capture
 from gilscope.flame.svg import viewer_script
 from gilscope.model import BackendName, FlameKind, Folded, Graph
@@ -30,6 +30,7 @@ from gilscope.web import profile_pages, profiles
 from gilscope.web.access import guarded_by
 from gilscope.web.app import create_app
 from gilscope.web.config import Profiling, ServiceConfig
+from gilscope.web.problems import DOORS, Doors, answering_problems, awaited
 from gilscope.workloads.loader import resolve
 
 if TYPE_CHECKING:
@@ -824,3 +825,18 @@ async def test_that_there_is_no_room_is_not_that_it_cannot_be_done(start: Start,
     answer = await client.post("/profiles", json={})
     assert "profiles cannot be kept in" in await problem(answer, 503)
     assert answer.headers["Retry-After"] == "1"
+
+
+async def test_an_answer_that_takes_long_is_counted_until_it_is_given(aiohttp_client: Connect) -> None:
+    doors, seen = Doors(), []
+
+    async def draw(_request: Request) -> NoReturn:
+        seen.append(doors.inside)
+        raise ParameterError("of which nothing can be drawn")
+
+    app = Application()
+    app[DOORS] = doors
+    app.router.add_get("/", answering_problems(awaited(draw)))
+    client = await aiohttp_client(app)
+    await problem(await client.get("/"), 400)
+    assert (seen, doors.inside) == ([1], 0)

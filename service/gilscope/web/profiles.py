@@ -51,7 +51,7 @@ def routes(guard: Guard) -> Iterator[web.AbstractRouteDef]:
     }
     for path, handler in gets.items():
         yield web.get(path, answering_problems(awaited(guard(handler))))
-    yield web.post("/profiles", answering_problems(awaited(guard(begin))))
+    yield web.post("/profiles", answering_problems(guard(begin)))
 
 
 def taking(make: Callable[[], Profiles]) -> Callable[[web.Application], AsyncIterator[None]]:
