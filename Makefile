@@ -7,14 +7,14 @@ WITH_UV := $(if $(UV),yes,no)
 # uv chooses a fitting Python by itself, unless one is named: make demo PYTHON=python3.14
 UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--python $(PYTHON))
 
-# What counts for coverage, what mostly waits and runs side by side, what computes and runs two at a time (simulations would take
-# several times as long where coverage is measured), and what measures and so runs alone. By work stealing a process gets
-# neighbours, which share what is made once for a file.
+# What counts for coverage, what mostly waits and runs side by side (simulations among it, which would take several times as long
+# where coverage is measured), what computes and runs two at a time, and what measures and so runs alone. By work stealing a
+# process gets neighbours, which share what is made once for a file.
 integration = $(addprefix tests/integration/test_,$(addsuffix .py,$(1)))
 COVERED := tests/unit $(call integration,serve_command service backends load_options)
-PAIRS := tests/simulations $(call integration,top_command dashboards pages textbook_cells)
+PAIRS := $(call integration,top_command dashboards textbook_cells)
 ALONE := $(call integration,lens classify serve_lens flame_shares generator compare_command loadtests textbook_loops)
-BESIDE := $(filter-out $(COVERED) $(PAIRS) $(ALONE),$(wildcard tests/integration/test_*.py))
+BESIDE := $(filter-out $(COVERED) $(PAIRS) $(ALONE),$(wildcard tests/integration/test_*.py)) tests/simulations
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench audit clean
@@ -27,7 +27,7 @@ demo: $(VENV)/.installed ## install, compare the demo set under load, measure th
 
 test: lint ## install what tests need, lint, type-check, test everything
 	$(BIN)/pytest $(COVERED) --numprocesses=3 --dist=worksteal --hypothesis-profile=traced --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
-	$(BIN)/pytest $(BESIDE) --numprocesses=4 --dist=worksteal $(PYTEST_ARGS)
+	$(BIN)/pytest $(BESIDE) --numprocesses=5 --dist=worksteal $(PYTEST_ARGS)
 	$(BIN)/pytest $(PAIRS) --numprocesses=2 --dist=worksteal $(PYTEST_ARGS)
 	$(BIN)/pytest $(ALONE) $(PYTEST_ARGS)
 

@@ -477,7 +477,7 @@ def test_each_process_of_a_closed_loop_may_have_as_many_connections_as_the_syste
 def test_of_many_requests_none_is_lost_on_the_way(crew: Generator, order: Order) -> None:
     with serving("--workload=noop", "--backends=asyncio") as served:
         order = replace(order, url=str(served.ready["url"]), workload="noop", backend="asyncio")
-        measured = measure(crew, replace(open_order(order, seconds=20.0), rate=1000.0))
+        measured = measure(crew, replace(open_order(order, seconds=6.0), rate=1600.0))
     work, tally = measured.samples.work, measured.tally
     assert tally.offered == len(work.at_s) + tally.errors + tally.dropped + len(
         measured.samples.unanswered.due_s
