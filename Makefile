@@ -11,9 +11,9 @@ UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--py
 # where coverage is measured), what computes and runs two at a time, and what measures and so runs alone. By work stealing a
 # process gets neighbours, which share what is made once for a file.
 integration = $(addprefix tests/integration/test_,$(addsuffix .py,$(1)))
-COVERED := tests/unit $(call integration,serve_command service backends load_options)
-PAIRS := $(call integration,top_command dashboards textbook_cells)
-ALONE := $(call integration,lens classify serve_lens flame_shares generator compare_command loadtests textbook_loops)
+COVERED := tests/unit $(call integration,serve_command service backends compare_failures)
+PAIRS := $(call integration,top_command dashboards textbook_cells loadtests)
+ALONE := $(call integration,lens classify serve_lens flame_shares generator compare_command textbook_loops)
 BESIDE := $(filter-out $(COVERED) $(PAIRS) $(ALONE),$(wildcard tests/integration/test_*.py)) tests/simulations
 
 .DEFAULT_GOAL := help
