@@ -44,6 +44,8 @@ async def test_our_own_names_are_let_in(client: Client, path: str, host: str) ->
         assert answer.status == 200
         if path != "/live":
             await answer.read()  # aiohttp leaves a file to the collector if nobody does
+            async with client.get("/nowhere") as after:  # over the same connection, which nothing has broken
+                assert after.status == 404
 
 
 async def test_nothing_is_said_of_a_python_before_a_service_runs(client: Client) -> None:

@@ -32,6 +32,7 @@ from gilscope.live.page import page, policy
 from gilscope.live.reading import LensTotals, Reading
 
 if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
     from aiohttp.typedefs import Handler
 
 FAREWELL_S = 3.0
@@ -142,11 +143,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
 
 
 async def _report(request: web.Request) -> web.StreamResponse:
-    response = _file(request.app[FOLDER] / "report.html")
-    await response.prepare(request)
-    await response.write_eof()
-    request.app[FETCHED].release()
-    return response
+    return _file(request.app[FOLDER] / "report.html", request.app[FETCHED].release)
 
 
 async def _flame(request: web.Request) -> web.StreamResponse:
@@ -156,7 +153,21 @@ async def _flame(request: web.Request) -> web.StreamResponse:
     return _file(request.app[FOLDER] / "flames" / name)
 
 
-def _file(path: Path) -> web.StreamResponse:
+class _File(web.FileResponse):
+    """A file, and whom to tell that it has been sent."""
+
+    def __init__(self, path: Path, headers: Mapping[str, str], sent: Callable[[], None]) -> None:
+        super().__init__(path, headers=headers)
+        self._sent = sent
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send it, headers and all. A second call would send it again."""
+        writer = await super().prepare(request)
+        self._sent()
+        return writer
+
+
+def _file(path: Path, sent: Callable[[], None] = lambda: None) -> web.StreamResponse:
     if not path.is_file():
         raise web.HTTPNotFound(text="it is not there yet")
     headers = {
@@ -164,7 +175,7 @@ def _file(path: Path) -> web.StreamResponse:
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
     }
-    return web.FileResponse(path, headers=headers)
+    return _File(path, headers, sent)
 
 
 async def _ending_streams(app: web.Application) -> None:
