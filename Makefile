@@ -12,8 +12,8 @@ UV_PYTHON_OPTION := $(if $(filter file default undefined,$(origin PYTHON)),,--py
 # process gets neighbours, which share what is made once for a file.
 integration = $(addprefix tests/integration/test_,$(addsuffix .py,$(1)))
 COVERED := tests/unit $(call integration,serve_command service backends compare_failures)
-PAIRS := $(call integration,top_command dashboards textbook_cells loadtests)
-ALONE := $(call integration,lens classify serve_lens flame_shares generator compare_command textbook_loops)
+PAIRS := $(call integration,top_command dashboards textbook_cells)
+ALONE := $(call integration,lens classify serve_lens flame_shares generator compare_command loadtests textbook_loops)
 BESIDE := $(filter-out $(COVERED) $(PAIRS) $(ALONE),$(wildcard tests/integration/test_*.py)) tests/simulations
 
 .DEFAULT_GOAL := help
