@@ -65,12 +65,10 @@ class Crew:
         One it always can where it has none that somebody waits for: nobody hears of workers that pass over withdrawn ones, and
         what waits is handed over when one ends.
         """
-        if not self.calls:
-            return True
         if self._withdrawn and len(self.calls) + len(self._withdrawn) >= self._places:
             # Of those that are cancelled, wait() takes for done what a worker has passed over, and not what is in its queue yet.
             self._withdrawn -= wait(self._withdrawn, timeout=0).done
-        return len(self.calls) + len(self._withdrawn) < self._places
+        return not self.calls or len(self.calls) + len(self._withdrawn) < self._places
 
     def take(self, call: Call, ended: Ended) -> None:
         """Hand a call over to the executor; ``ended`` is told on the running loop what comes of it.
