@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from gilscope.errors import RunFileError
+from gilscope.errors import NO_ROOM, RunFileError
 from gilscope.model import FlameKind
 
 ABOUT_FILE = "profile.json"
@@ -115,11 +115,13 @@ class Shelf:
     def close(self, profile: Profile) -> None:
         """Write how a profile has ended; where there is no room for that, its graphs make some, and it has failed.
 
-        On a disk that is so full that not even that can be written it stays as it was, begun and not ended.
+        Where not even that can be written, or may not, it stays as it was, begun and not ended.
         """
         try:
             self.update(profile)
         except OSError as problem:
+            if problem.errno not in NO_ROOM:
+                return
             self._drop_graphs(profile)
             told = f"it could not be kept: {problem.strerror}"
             with contextlib.suppress(OSError):
