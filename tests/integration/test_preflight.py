@@ -235,4 +235,4 @@ def test_a_function_that_changes_its_arguments_is_an_error(tmp_path: Path) -> No
     assert check(f"{path}:work", data="[1, 2]").cautions == ()
     with pytest.raises(TargetError, match=r"mine\.work changes its argument 'data'") as caught:
         check(f"{path}:work", data="[2, 1]")
-    assert caught.value.remedy == "copy it first, such as data = copy.copy(data)"
+    assert caught.value.remedy == "copy it first, such as data = copy.deepcopy(data)"

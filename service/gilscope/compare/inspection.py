@@ -27,8 +27,8 @@ def inspect_target(target: str, given: Mapping[str, str], app_dir: str | None) -
         UsageError: it cannot be imported or called with these arguments.
     """
     workload = resolve(target, given, app_dir=app_dir)
-    begun = perf_counter()
     given_as = copy.deepcopy(workload.arguments)
+    begun = perf_counter()
     outcome = execute(workload.function, workload.arguments, workload.is_async)
     call_ms = (perf_counter() - begun) * 1e3
     for name, value in workload.arguments.items():
@@ -36,7 +36,7 @@ def inspect_target(target: str, given: Mapping[str, str], app_dir: str | None) -
             raise TargetError(
                 f"{workload.name} changes its argument '{name}': on asyncio and in threads each call would get what the "
                 "last one left, in processes a copy, and so they would not do the same work",
-                remedy=f"copy it first, such as {name} = copy.copy({name})",
+                remedy=f"copy it first, such as {name} = copy.deepcopy({name})",
             )
     excluded: dict[str, str] = {}
     if outcome.failure is None and (reason := pickling_problem(outcome.result, "its result")):
