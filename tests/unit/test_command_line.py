@@ -120,6 +120,8 @@ def test_bad_usage_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[st
         ("compare --slow p99=1s", "compare: unrecognized arguments: --slow\n  -> did you mean --slo? "),
         ("compare --backends asyncio primes --arg n=1 threads", "compare: unrecognized arguments: threads\n  -> list "),
         ("compare primes --quick sha256", "compare: unrecognized arguments: sha256\n  -> name them all together"),
+        ("serve primes", "serve: unrecognized arguments: primes\n  -> gilscope serve --help\n"),
+        ("report run threads", "report: unrecognized arguments: threads\n  -> gilscope report --help\n"),
         ("serve --xyz", "serve: unrecognized arguments: --xyz\n  -> gilscope serve --help\n"),
         ("compare --rate -1", "compare: argument --rate: takes 0.1 to 100000, not -1\n  -> gilscope compare --help\n"),
         ("compre", "invalid choice: 'compre' (choose from "),

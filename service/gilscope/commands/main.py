@@ -59,14 +59,16 @@ class _Parser(argparse.ArgumentParser):
 
     def refuse_unknown(self, words: Sequence[str]) -> NoReturn:
         """Refuse words that nothing takes, and name what may have been meant."""
-        options = re.findall(r"--[a-z-]+", self.format_usage())
-        near = [close for word in words for close in get_close_matches(word.partition("=")[0], options, n=1)]
+        usage = self.format_usage()
+        options = re.findall(r"--[a-z-]+", usage)
+        typed = [word.partition("=")[0] for word in words if word.startswith("-")]
+        near = [close for word in typed for close in get_close_matches(word, options, n=1)]
         remedy = f"{self.prog} --help"
         if near:
             remedy = f"did you mean {' and '.join(near)}? All options: {remedy}"
-        elif set(words) <= set(BackendName):
+        elif "--backends" in options and set(words) <= set(BackendName):
             remedy = "list backends with commas: --backends asyncio,threads"
-        elif not any(word.startswith("-") for word in words):
+        elif "[TARGET ...]" in usage and not typed:
             remedy = f"name them all together, right after {self.prog}"
         self.refuse(f"unrecognized arguments: {' '.join(words)}", remedy)
 
