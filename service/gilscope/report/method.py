@@ -141,11 +141,13 @@ def _start_methods(run: Run) -> list[str]:
 
 
 def _plan(plan: Plan) -> Named:
+    # That of an open loop is longer where calls are long.
+    least = "at least " if plan.slo is not None or plan.load.kind is LoadKind.OPEN else ""
     return (
         ("load", offered(plan)),
         (
             "each trial",
-            f"{formats.seconds(plan.load.seconds)} after {formats.seconds(plan.load.warmup_seconds)} of warm-up",
+            f"{formats.seconds(plan.load.seconds)} after {least}{formats.seconds(plan.load.warmup_seconds)} of warm-up",
         ),
         ("blocks", f"{plan.blocks}, each in shuffled order"),
         ("seed", str(plan.seed)),
