@@ -20,8 +20,8 @@ from gilscope.model import (
     Trial,
     Verdict,
 )
-from gilscope.verdict.decision import CALMER, beats, judge, suffers
-from gilscope.verdict.wording import TOO_WIDE, UNSURE
+from gilscope.verdict.decision import beats, judge, suffers
+from gilscope.verdict.wording import CALMER, TOO_WIDE, UNSURE
 
 ASYNCIO, THREADS, PROCESSES, INTERPRETERS = BackendName
 BLOCKS = 3

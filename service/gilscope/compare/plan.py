@@ -12,8 +12,10 @@ from gilscope.objective import Slo
 
 DRAIN_S = 3.0
 DRAIN_SHARE = 1.25
-LONGEST_WARMUP_S = 60.0
 """By how much longer than the limit of an objective is waited."""
+
+LONGEST_WARMUP_S = 60.0
+"""How long an open loop is warmed up at the most on account of how long a call takes."""
 
 TRIAL_OVERHEAD_S = 1.0
 """What starting and stopping a service takes, roughly; only for telling how long is left."""

@@ -177,9 +177,9 @@ class Trial:
     ``first_error`` is the first failure as it was reported, traceback included. ``valid`` is False where the
     figures must not decide anything.
 
-    In an open loop ``latency_ms`` counts from when a request was due and ``service_latency_ms`` from when it was sent, of those that were answered;
-    of the ``offered`` requests that were due in the window ``dropped`` were not sent, because too many were in flight,
-    and ``unanswered`` were given up. ``in_flight`` is the mean number of requests under way. ``attempt`` is 2 where the
+    In an open loop ``latency_ms`` counts from when a request was due and ``service_latency_ms``, of those that were
+    answered, from when it was sent; of the ``offered`` requests that were due in the window ``dropped`` were not sent,
+    because too many were in flight, and ``unanswered`` were given up. ``in_flight`` is the mean number of requests under way. ``attempt`` is 2 where the
     first one was spoilt by the generator or the machine; ``twin`` marks the second of two trials of one backend in a
     block (an A/A pair). ``histograms`` are latencies in HdrHistogram's own text, in nanoseconds. ``gil_enabled`` says
     whether the service had a GIL, None where it was not asked.

@@ -37,8 +37,9 @@ def judge_capacities(target: Target, capacities: Sequence[Capacity]) -> Verdict:
     A backend is out if the rate that was confirmed on the best one lies above the rate that broke the objective on it, by more
     than a tie, and the best one's capacity above its own by more than two searches on one backend (an A/A pair) differ: a
     capacity alone is the luckiest of many measurements. One of which spoilt measurements hide how much it can do is not out.
-    Of several that are left the simplest is recommended, unless another may well have a quarter more. The interval of a capacity reaches from the rate that was confirmed to
-    the one that broke the objective: it is what the search found out, and no confidence interval.
+    Of several that are left the simplest is recommended, unless another may well have a quarter more. The interval of a
+    capacity reaches from the rate that was confirmed to the one that broke the objective: it is what the search found out,
+    and no confidence interval.
     """
     everything = [capacity for capacity in capacities if capacity.workload == target.workload]
     own = {one.backend: one for one in everything if not one.twin and (one.rate or not one.unsettled)}

@@ -38,6 +38,7 @@ from gilscope.verdict.noise import noise_floor, spread
 from gilscope.verdict.statistics import Block, Figures, Replicates, cut, estimate
 from gilscope.verdict.waiting import Wait, explain_tie, explain_winner, material_loop_share, pool_waits
 from gilscope.verdict.wording import (
+    CALMER,
     describe_quickest,
     describe_tie,
     describe_undecided,
@@ -52,7 +53,6 @@ TIE_MARGIN = 0.05
 MIN_BLOCKS = 2
 ONE_BLOCK = "of {backends} a single block counts, which shows no spread: {remedy}"
 NO_NOISE = "too few A/A pairs count to tell what is noise: {remedy}"
-CALMER = "a quieter machine, or more --blocks"
 
 WIDE = 1.25
 """Nobody is recommended beside whom another may well have a quarter more throughput."""
@@ -87,12 +87,12 @@ def judge(target: Target, trials: Sequence[Trial], samples: Mapping[str, Samples
             caveats=(*_spoilt(trials), *_left_out(trials, figures)), noise=noise,
         )  # fmt: skip
         return _with_figures(undecided, figures, _counted(trials, samples))
+    floor_ms = resolution_ms(trials) if _open(trials) else None
     contenders = _not_beaten(figures, noise)
-    quick = _quick(contenders, figures, noise, resolution_ms(trials)) if _open(trials) else contenders
+    quick = contenders if floor_ms is None else _quick(contenders, figures, noise, floor_ms)
     kind = _considerate(quick, figures, _ping_noise(noise))
     # One that is left for its neighbours' sake must not be much worse than those that would have to go for it.
     asked = kind if len(kind) > 1 else [*kind, *(backend for backend in quick if backend not in kind)]
-    floor_ms = resolution_ms(trials) if _open(trials) else None
     recommended = kind[0] if _settled(asked, figures, floor_ms) else None
     winner = recommended if len(kind) == 1 and len(figures) > 1 else None
     waits = pool_waits(trials, figures)

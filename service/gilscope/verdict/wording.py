@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from gilscope.model import BASELINE, BackendName, Interval
 from gilscope.verdict.statistics import Figures
 
-CALMER = "more --blocks, or a quieter machine"
+CALMER = "a quieter machine, or more --blocks"
 TOO_WIDE = f"too wide an interval to recommend one: {CALMER}"
 UNSURE = f"So much may be noise, and too much to recommend one: {CALMER}"
 

@@ -21,6 +21,13 @@ _NAMES = ("to start", "to call", "in memory")
 TOLERANCE = 1.15
 """In between: a cost that is within so many times of a process's is as much as that."""
 
+_BETWEEN, _AS_PROCESS, _ABOVE, _BELOW = _PLACES = (
+    "in between only",
+    "as much as a process",
+    "more than a process",
+    "no more than a thread",
+)
+
 
 def costs(column: Column) -> Ruling:
     """Judge by start-up, a call's way there and back, and the memory of a worker more."""
@@ -78,14 +85,6 @@ def _of_interpreters(column: Column) -> Ruling:
         f"{told[0].upper()}{told[1:]}. A thread took {_headline(threads)}; a process {_headline(processes)}."
     )
     return Ruling(Standing.FOOTNOTE if _BETWEEN in places else Standing.FAILS, _headline(own), footnote)
-
-
-_BETWEEN, _AS_PROCESS, _ABOVE, _BELOW = _PLACES = (
-    "in between only",
-    "as much as a process",
-    "more than a process",
-    "no more than a thread",
-)
 
 
 def _place(cost: float, thread: float, process: float) -> str:
